@@ -1,0 +1,41 @@
+# Everything a person runs; each target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-real test-all lint bench lock clean
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "misoflow needs Python 3.11 or newer"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "venv is incomplete here: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+demo: $(READY)  ## a Segment shop session, end to end, on this machine only
+	$(BIN)/misoflow demo
+
+test: $(READY)  ## everything that needs no system package
+	$(BIN)/python -m pytest -m "not real and not long"
+
+test-real: $(READY)  ## against real parts, which it installs itself
+	$(BIN)/python -m pytest -m "real and not long"
+
+test-all: $(READY)  ## every test at its full size
+	MISOFLOW_FULL=1 $(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+lock:  ## new versions within pyproject's bounds
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -o requirements/run.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --extra dev --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) var dist

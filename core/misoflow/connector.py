@@ -1,0 +1,189 @@
+"""The author's API: one class to subclass, and the plain values that pass through it.
+
+A connector turns a platform's deliveries into records. ``verify`` runs before the answer, on raw bytes;
+``events`` and ``translate`` are pure and run later, so any event can be translated again with newer code.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict
+
+from misoflow.effects import Effect
+from misoflow.errors import Reject, Unauthorized
+from misoflow.records import Record
+from misoflow.rules import EMPTY, Rules
+
+if TYPE_CHECKING:
+    from misoflow.http import Http
+    from misoflow.state import State
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Config(BaseModel):
+    """Settings of one instance: frozen, unknown keys refused, secrets as ``SecretStr``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One public path below ``/hooks/<instance>``.
+
+    ``path`` is lower-case without slashes at its ends; ``*`` stands for one segment. ``signed`` says
+    whether ``verify`` proves the sender: malformed JSON is 400 where it does not, and a dead letter behind
+    a 2xx where it does. ``max_body`` is in bytes as sent, ``max_inflated`` after gunzip. ``keep`` names
+    the (lower-case) headers stored with the delivery beside content-type; never one that holds a secret.
+    """
+
+    path: str = ""
+    channel: str = "webhook"
+    signed: bool = True
+    methods: tuple[str, ...] = ("POST",)
+    max_body: int = MIB
+    max_inflated: int = 64 * MIB
+    keep: tuple[str, ...] = ()
+    cors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One delivery as it came, after inflating: nothing is parsed yet."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Lower-case names. After storage only content-type and the route's ``keep`` are left."""
+    channel: str = "webhook"
+    path: str = ""
+    """The lower-case path below ``/hooks/<instance>/``."""
+    method: str = "POST"
+    query: Mapping[str, str] = field(default_factory=dict)
+    received_at: datetime | None = None
+    """When the receiver had read it; UTC. None only before it is stored."""
+
+    def header(self, name: str) -> str:
+        """The header's value, or "" where it is absent."""
+        return self.headers.get(name.lower(), "")
+
+    def json(self) -> Any:
+        """The body as JSON; raises Reject when it is not (NaN, bad UTF-8 and lone surrogates included)."""
+        body = self.body.removeprefix(b"\xef\xbb\xbf")
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
+            raise Reject(f"the body is not JSON: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened on the platform; ``id`` is the same by webhook and by history."""
+
+    id: str
+    topic: str
+    data: Any
+    received_at: datetime | None = None
+    """Stamped by the engine, because ``translate`` has no clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A piece of history to pull: [start, end) of one stream, from ``cursor`` on."""
+
+    stream: str
+    start: datetime
+    end: datetime
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events of a slice, and the cursor to go on from once they are stored."""
+
+    events: list[Event]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A finding of ``check``: what is wrong and the next action. ``warn`` does not fail the check."""
+
+    level: Literal["warn", "fail"]
+    text: str
+    fix: str
+
+
+class Connector(ABC, Generic[C]):
+    """One platform. Subclass it, give it a ``Config`` and implement ``verify``, ``events``, ``translate``."""
+
+    topics: ClassVar[tuple[str, ...]] = ()
+    """Every topic that ``events`` can yield; metrics use only these as labels."""
+    streams: ClassVar[Mapping[str, timedelta]] = {}
+    """History streams and the width of their slices."""
+    routes: tuple[Route, ...] = (Route(),)
+    """Paths taken in below ``/hooks/<instance>``; a class value, or set in ``__init__`` from the settings."""
+    dedup_days: ClassVar[int] = 30
+    """How long event ids are remembered, unless the instance says otherwise."""
+
+    config: C
+    http: Http
+    """Our HTTP client: classifies answers, has deadlines and size caps, keeps credentials out of URLs."""
+    state: State
+    """A small encrypted key-value of the instance; not readable in ``translate``."""
+    rules: Rules = EMPTY
+    """The instance's ``[[rules]]``; a connector asks them first and completes what they give."""
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+
+    def verify(self, request: Request) -> None:
+        """Raise Unauthorized unless the delivery is genuine. Whatever else it raises is a 401 too."""
+        raise Unauthorized("this connector takes no deliveries")
+
+    def events(self, request: Request) -> Iterable[Event]:
+        """Split one delivery into events. Pure. Reject: the whole delivery is a dead letter."""
+        raise Reject("this connector takes no deliveries")
+
+    @abstractmethod
+    def translate(self, event: Event) -> Iterable[Record | Effect]:
+        """Pure: no clock, no randomness, no I/O. Yielding nothing means *skipped*."""
+
+    def backfill(self, part: Slice) -> AsyncIterator[Page] | Iterator[Page]:
+        """Pages of history with cursors; an async generator, or a plain one for synchronous SDKs."""
+        raise Reject("this connector has no history")
+
+    async def check(self) -> list[Problem]:
+        """What a person should know before running: bad credentials, weak settings."""
+        return []
+
+    async def fetch(self, kind: str, ref: str) -> list[Event]:
+        """Read one object for a ``Fetch`` effect; its events are translated in turn."""
+        raise Reject(f"this connector cannot fetch {kind!r}")
+
+    def sample(self, topic: str) -> Request:
+        """A genuinely signed delivery of that topic, for ``simulate`` and tests. LookupError if unknown."""
+        raise LookupError(topic)
+
+    def tenant(self, request: Request) -> str:
+        """Which install of a template a verified delivery belongs to; "" for a plain instance."""
+        return ""
+
+    def answer(self, request: Request) -> Any:
+        """The body of a 2xx answer, as JSON; pure. Never decides the status."""
+        return {"success": True}
+
+    async def install(self) -> None:
+        """Create what the platform needs (subscriptions, pixels); idempotent."""
+
+    async def uninstall(self) -> None:
+        """Remove what ``install`` made; idempotent."""
