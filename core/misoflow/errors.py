@@ -33,12 +33,18 @@ class Reject(MisoflowError):
 
 
 class Retry(MisoflowError):
-    """The other side cannot answer now; ``after`` is its wish in seconds, if it stated one."""
+    """The other side cannot answer now; ``after`` is its wish in seconds, if it stated one.
 
-    def __init__(self, reason: str = "try again later", after: float | None = None) -> None:
+    ``outcome_unknown``: the request may have had its effect, so only the very same one may be sent again.
+    """
+
+    def __init__(
+        self, reason: str = "try again later", after: float | None = None, *, outcome_unknown: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after = after
+        self.outcome_unknown = outcome_unknown
 
 
 class Halt(MisoflowError):

@@ -1,0 +1,165 @@
+"""One call (track, page, …) on its way through the mapping, with what all its records have in common."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from misoflow import Reject
+
+from misoflow_segment.keys import Json, renamed
+from misoflow_segment.plan import Page, Plan
+from misoflow_segment.privacy import MAX_URL, bounded, scalar, text_of, truncated_ip
+from misoflow_segment.times import timestamp_of
+
+UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
+# https://segment.com/docs/connections/spec/common/#context: utm_campaign is the campaign's name
+CAMPAIGN = {"campaign": "name", "source": "source", "medium": "medium", "term": "term", "content": "content"}
+NOWHERE = Page({}, (), "")
+FEW = 12
+"""So many values of custom_context cannot be too much."""
+EMPTY: Json = {}
+
+
+def mapping(value: Any) -> Json:
+    """The value if it is an object, else an empty one: null, lists and texts count as nothing."""
+    return value if type(value) is dict else EMPTY
+
+
+class Call:
+    """A decoded call. ``properties`` have canonical keys; nothing of ``data`` is changed."""
+
+    __slots__ = ("_keep", "action", "context", "data", "name", "plan", "properties", "received")
+
+    def __init__(self, plan: Plan, data: Json, name: str, action: str, received: datetime | None) -> None:
+        self.plan = plan
+        self.data = data
+        self.name = name
+        """The event's name as sent; "page" and the like for other calls."""
+        self.action = action
+        """The name in snake case; "" for other calls than track."""
+        self.received = received
+        context, properties = data.get("context"), data.get("properties")
+        self.context = context if type(context) is dict else EMPTY
+        if type(properties) is not dict:
+            properties = EMPTY
+        renames, self._keep = plan.keys.plan(properties)
+        self.properties = renamed(properties, renames) if renames else properties
+
+    def who(self) -> tuple[str | None, str | None]:
+        """(user id, anonymous id); at least one. Reject when nobody can be named: Miso would invent a person."""
+        data, plan = self.data, self.plan
+        user = plan.clean_id(data.get("userId"))
+        anonymous = plan.clean_id(data.get("anonymousId"))
+        if user is not None and user[0] == "_":
+            user = plan.config.underscore_prefix + user
+        if user is None and anonymous is None:
+            raise Reject("no_identity: neither userId nor anonymousId names anybody", "$.userId")
+        if user is not None and not plan.pairs:
+            anonymous = None
+        return user, anonymous
+
+    def common(self, **extra: Any) -> Json:
+        """The fields of every interaction; ``extra`` goes into custom_context where it is not None."""
+        user, anonymous = self.who()
+        source = self.context
+        page = self._page()
+        locale, agent, address = source.get("locale"), source.get("userAgent"), source.get("ip")
+        context = {**_device(_str(locale), _str(agent), _str(address))}
+        if page.utm or "campaign" in source:
+            campaign = _campaign(source.get("campaign"), page.utm)
+            if campaign:
+                context["campaign"] = campaign
+        if page.shown:
+            context["page"] = page.shown
+        context["custom_context"] = self._custom(extra)
+        return {
+            "user_id": user,
+            "anonymous_id": anonymous,
+            "timestamp": timestamp_of(self.data, self.received),
+            "miso_id": self._miso_id(page.miso_id),
+            "context": context,
+        }
+
+    def _page(self) -> Page:
+        """The page it happened on. A page call's own properties come before the context's."""
+        page = mapping(self.context.get("page"))
+        if self.name == "page" and not self.action:
+            page = {**page, **{key: value for key, value in self.properties.items() if value is not None}}
+        url = page.get("url")
+        if type(url) is not str or not url or len(url) > MAX_URL:
+            return NOWHERE
+        return self.plan.page(url, _str(page.get("referrer")), _str(page.get("title")))
+
+    def _custom(self, extra: Json) -> Json:
+        custom: Json = {"segment_event": self.name}
+        properties = self.properties
+        for key in self._keep:
+            value = properties[key]
+            if type(value) is dict:
+                _flatten(custom, key, value)
+            elif (kept := scalar(value)) is not None:
+                custom[key] = kept
+        for key, value in extra.items():
+            if (kept := scalar(value)) is not None:
+                custom[key] = kept
+        return bounded(custom) if len(custom) > FEW else custom
+
+    def _miso_id(self, of_page: str) -> str | None:
+        """The UUID under which Miso answered the search or recommendation that led to this event."""
+        context = self.context
+        found = self.properties.get("miso_id") or context.get("miso_id") or context.get("misoId")
+        if not found and type(chosen := self.data.get("integrations")) is dict and "Miso" in chosen:
+            ours = mapping(chosen["Miso"])
+            found = ours.get("miso_id") or ours.get("misoId")
+        found = found or of_page
+        return found if found and type(found) is str and UUID.match(found) else None
+
+    def product_id(self) -> str:
+        """The product that the event is about; Reject when it names none."""
+        found = self.plan.product_id(self.properties)
+        if found is None:
+            raise Reject("no_product_id: the event names no usable product", "$.properties.product_id")
+        return found
+
+    def groups(self, items: list[Json]) -> Json:
+        """``product_group_ids`` of these products, if the instance says where they stand."""
+        found = dict.fromkeys(group for item in items if (group := self.plan.group_id(item)) is not None)
+        return {"product_group_ids": list(found)} if found else {}
+
+
+def _str(value: Any) -> str:
+    """The value if it is a text of a sensible length, else ""."""
+    return value if type(value) is str and len(value) <= MAX_URL else ""
+
+
+@lru_cache(maxsize=4096)
+def _device(locale: str, agent: str, address: str) -> Json:
+    """What Miso's context takes of a device; devices come back, so it is remembered. Not to be changed."""
+    found = {
+        "locale": text_of(locale, 64),
+        "user_agent": text_of(agent),
+        "truncated_ip": truncated_ip(address),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _campaign(campaign: Any, utm: tuple[tuple[str, str], ...]) -> Json:
+    made: Json = {}
+    if type(campaign) is dict:
+        for key in CAMPAIGN.values():
+            if key in campaign and (text := text_of(campaign[key], 256)):
+                made[key] = text
+    for key, value in utm:
+        if (name := CAMPAIGN.get(key)) is not None and name not in made and (text := text_of(value, 256)):
+            made[name] = text
+    return made
+
+
+def _flatten(custom: Json, key: str, value: Json) -> None:
+    """One level of an object, as ``key_inner``; what is nested deeper is left out."""
+    for inner, item in list(value.items())[:20]:
+        if (kept := scalar(item)) is not None:
+            custom[f"{key}_{inner[:64]}"] = kept

@@ -1,0 +1,122 @@
+"""The settings, prepared once: what is looked up for every event is a set, a table or a function here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from misoflow_segment.config import SegmentConfig
+from misoflow_segment.keys import CONTEXT, PROPERTIES, TRAITS, Json, Keys, renamed
+from misoflow_segment.names import key_of
+from misoflow_segment.pagerules import PageTable
+from misoflow_segment.paths import Getter, compile_path, compile_template, first_keys
+from misoflow_segment.privacy import MAX_VALUE, Urls, plain, text_of
+from misoflow_segment.values import product_id_of
+
+
+class Page(NamedTuple):
+    """What is used of the page on which something happened."""
+
+    shown: Json
+    """Miso's ``page``; empty when there is no URL to show. Not to be changed."""
+    utm: tuple[tuple[str, str], ...]
+    miso_id: str
+
+
+class Plan:
+    """What the mapping needs of one instance's settings. Holds no state of events."""
+
+    def __init__(self, config: SegmentConfig) -> None:
+        self.config = config
+        paths = config.product_id_path
+        wanted = [*PROPERTIES, *first_keys([*paths, *config.product_group_id_path], config.product_id_template)]
+        self.keys = Keys([*wanted, *config.properties], CONTEXT | frozenset(config.properties))
+        self.traits = Keys([*TRAITS, *config.traits])
+        self.urls = Urls(config.url_query_keys)
+        self.page = lru_cache(maxsize=4096)(self._page)
+        self.pages = PageTable(config)
+        self.sentinels = frozenset(text.strip().lower() for text in config.sentinel_ids) | {""}
+        self.pairs = config.link == "always"
+        self._any_id = _getters(paths, config.product_id_template)
+        # on an order the top-level id is the order's, not a product's
+        self._order_id = _getters([path for path in paths if key_of(path) != "id"], config.product_id_template)
+        self._group_id = [compile_path(path) for path in config.product_group_id_path]
+        self.has_groups = bool(self._group_id)
+
+    def _page(self, url: str, referrer: str, title: str) -> Page:
+        """A page by its URL, referrer and title; pages come back, so it is remembered."""
+        here = self.urls.read(url)
+        shown: Json = {}
+        if here.clean:
+            shown["url"] = here.clean
+            if referrer and (clean := self.urls.read(referrer).clean):
+                shown["referrer"] = clean
+            if name := text_of(title):
+                shown["title"] = name
+        return Page(shown, here.utm, here.miso_id)
+
+    def clean_id(self, value: Any) -> str | None:
+        """A user or anonymous id as text; None for blanks, sentinels, and what is neither text nor number."""
+        kind = type(value)
+        if kind is str:
+            text = value.strip() if value.isprintable() else plain(value)
+        elif kind is int and abs(value) < 10**MAX_VALUE:
+            text = str(value)
+        elif kind is float and value.is_integer():
+            text = str(int(value))
+        else:
+            return None
+        return None if text.lower() in self.sentinels else text
+
+    def user_id(self, value: Any) -> str | None:
+        text = self.clean_id(value)
+        if text is not None and text[0] == "_":
+            return self.config.underscore_prefix + text
+        return text
+
+    def product_id(self, item: Json) -> str | None:
+        """The id of a product that the object describes, or None."""
+        return self._first(self._any_id, item)
+
+    def order_product_id(self, properties: Json) -> str | None:
+        """The id of the one product named beside an order's own properties, or None."""
+        return self._first(self._order_id, properties)
+
+    def group_id(self, item: Json) -> str | None:
+        return self._first(self._group_id, item) if self._group_id else None
+
+    def _first(self, getters: list[Getter], item: Json) -> str | None:
+        for get in getters:
+            value = get(item)
+            if value is not None:
+                found = product_id_of(value)
+                if found is not None:
+                    return found.lower() if self.config.product_id_lowercase else found
+        return None
+
+    def items(self, properties: Json) -> list[Json]:
+        """``products`` as a list of objects: one object stands for a list, a text is parsed once, the rest skipped."""
+        value = properties.get("products")
+        if type(value) is str:
+            try:
+                value = msgspec.json.decode(value)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                return []
+        if type(value) is dict:
+            value = [value]
+        if type(value) is not list:
+            return []
+        return [self.canonical(item) for item in value if type(item) is dict]
+
+    def canonical(self, item: Json) -> Json:
+        renames, _ = self.keys.plan(item)
+        return renamed(item, renames) if renames else item
+
+
+def _getters(paths: Iterable[str], template: str) -> list[Getter]:
+    if template:
+        return [compile_template(template)]
+    return [compile_path(path) for path in paths]

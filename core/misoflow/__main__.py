@@ -1,0 +1,5 @@
+"""``python -m misoflow``."""
+
+from misoflow.cli import main
+
+main()

@@ -1,0 +1,13 @@
+"""The command line. Modules of commands import only what ``--help`` needs; the rest comes inside commands."""
+
+from __future__ import annotations
+
+from misoflow.cli import act, init, letters, operate, setup, trial  # noqa: F401 (in the order of --help)
+from misoflow.cli.app import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="misoflow")

@@ -1,0 +1,57 @@
+"""How ``misoflow demo`` shows what it did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from misoflow.cli.app import OK, PART, UNAVAILABLE, fail
+from misoflow.cli.output import Output
+from misoflow.demo import STATES, DemoFailed, Result, play
+
+
+def show(out: Output) -> int:
+    """Play the session and print each event's fate; 0 only if all adds up."""
+    out.say("starting the sandbox and the engine on free ports, in a temporary folder")
+    try:
+        result = play()
+    except DemoFailed as error:
+        fail(str(error), UNAVAILABLE)
+    if out.as_json:
+        out.json(_facts(result))
+    else:
+        _tables(out, result)
+    for what, held in result.checks:
+        if not held:
+            out.say(f"does not add up: {what}")
+    return OK if result.good else PART
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    events = [
+        {
+            "what": fate.step.what,
+            "id": fate.step.body["messageId"],
+            "topic": fate.topic,
+            "answer": fate.answer,
+            "state": fate.state,
+            "reason": fate.reason or None,
+        }
+        for fate in result.fates
+    ]
+    checks = [{"what": what, "holds": held} for what, held in result.checks]
+    return {"events": events, "counts": result.counts, "sandbox": result.held, "checks": checks}
+
+
+def _tables(out: Output, result: Result) -> None:
+    rows = [
+        [fate.step.what, fate.topic, fate.state, fate.reason or ", ".join(fate.step.records)] for fate in result.fates
+    ]
+    out.table(["the visitor …", "topic", "state", "became, or why not"], rows)
+    counts = result.counts
+    parts = " + ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    out.text()
+    out.text(f"{len(result.fates)} deliveries: {counts['accepted']} events accepted = {parts}")
+    out.text(f"and {counts['duplicates']} duplicate, which Segment had sent before")
+    held = [f"{number} {kind}" for kind, number in result.held["by_type"].items()]
+    out.text(f"the sandbox holds: {', '.join(held)}, {len(result.held['users'])} user")
+    out.text("everything adds up" if result.good else "it does not add up")

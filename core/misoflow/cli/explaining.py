@@ -1,0 +1,159 @@
+"""What a payload would become: the pure stages of one connector, without files, network or settings file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+
+from misoflow.connector import Config, Connector, Event, Request
+from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Merge, Once, Skip
+from misoflow.encode import encode
+from misoflow.errors import ConfigError, Reject
+from misoflow.pipeline import DELIVERY, describe
+from misoflow.records import ForgetUser, Product, RemoveProduct, User
+
+KINDS = {Product: "product", User: "user", ForgetUser: "forget_user", RemoveProduct: "remove_product"}
+STAND_IN = "a-stand-in-for-a-secret-that-explain-does-not-need"
+
+
+def explain(connector: Connector[Any], request: Request) -> dict[str, Any]:
+    """``{"events": [...]}`` of a request body, as the engine would split and translate it."""
+    try:
+        events = list(connector.events(request))
+    except Exception as error:
+        return {"events": [_outcome("", DELIVERY, "rejected", *_reason(error))]}
+    return {"events": [explain_event(connector, event, request.received_at) for event in events]}
+
+
+def explain_event(connector: Connector[Any], event: Event, received_at: datetime | None) -> dict[str, Any]:
+    """One event's outcome with its records; a bad record rejects the event, as in the engine."""
+    stamped = Event(event.id, event.topic, event.data, event.received_at or received_at)
+    records: list[dict[str, Any]] = []
+    effects: list[str] = []
+    reason = None
+    try:
+        for output in connector.translate(stamped):
+            if isinstance(output, Skip):
+                reason = reason or output.reason
+            else:
+                records += _records(output)
+                effects += _effects(output)
+    except Exception as error:
+        return _outcome(event.id, event.topic, "rejected", *_reason(error))
+    if records or effects:
+        return _outcome(event.id, event.topic, "translated", reason, None, records, effects)
+    return _outcome(event.id, event.topic, "skipped", reason or "the connector makes nothing of it", None)
+
+
+def _outcome(
+    event_id: str,
+    topic: str,
+    outcome: str,
+    reason: str | None,
+    path: str | None,
+    records: list[dict[str, Any]] | None = None,
+    effects: list[str] | None = None,
+) -> dict[str, Any]:
+    return {
+        "id": event_id,
+        "topic": topic,
+        "outcome": outcome,
+        "reason": reason,
+        "path": path,
+        "records": records or [],
+        "effects": effects or [],
+    }
+
+
+def _reason(error: Exception) -> tuple[str, str]:
+    return (error.reason, error.path) if isinstance(error, Reject) else (describe(error), "$")
+
+
+def _records(output: Any) -> Iterator[dict[str, Any]]:
+    """The record in an output, validated; effects without one give none."""
+    match output:
+        case Once(record=record) | Latest(record=record) | Merge(part=record):
+            pass
+        case Fetch() | Alias() | Disconnect():
+            return
+        case _:
+            record = output
+    late = isinstance(getattr(record, "anonymous_id", None), LateId)
+    plain = msgspec.json.decode(encode(record, late=late))
+    yield {"kind": KINDS.get(type(record), "interaction"), "record": plain}
+
+
+def _effects(output: Any) -> Iterator[str]:
+    """How the engine will treat the record beside it, in words."""
+    match output:
+        case Once(key=key):
+            yield f"once: the first with key {key!r} wins"
+        case Latest(key=key, version=version):
+            yield f"latest: version {version} of {key!r}"
+        case Merge(key=key, source=source):
+            yield f"merge: part {source!r} of {key!r}"
+        case Fetch(kind=kind, id=ref):
+            yield f"fetch: {kind} {ref}"
+        case Alias(key=key):
+            yield f"alias: {key}"
+        case Disconnect(reason=reason):
+            yield f"disconnect: {reason}"
+
+
+def settings_for(model: type[Config], given: dict[str, Any], where: str) -> Config:
+    """The connector's settings from what was given; a secret that was not gets a stand-in.
+
+    Raises ConfigError at ``where`` for what was given wrongly.
+    """
+    from pydantic import ValidationError
+
+    from misoflow.config import section
+
+    secrets = {key: STAND_IN for key, info in model.model_fields.items() if "SecretStr" in str(info.annotation)}
+    filled = {**secrets, **given}
+    try:
+        return model.model_validate(filled)
+    except ValidationError as error:
+        missing = [problem["loc"] for problem in error.errors() if problem["type"] == "missing"]
+    return section(model, {**_examples(model, missing), **filled}, where)
+
+
+def _examples(model: type[Config], missing: list[tuple[int | str, ...]]) -> dict[str, Any]:
+    """The documented example of each plain setting that is missing."""
+    named = {str(place[0]) for place in missing if place}
+    fields = {key: info for key, info in model.model_fields.items() if key in named}
+    return {key: info.examples[0] for key, info in fields.items() if info.examples}
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """``["a.b=1", "c=text"]`` as a tree; a value is TOML where it can be, else text. ConfigError without ``=``."""
+    import tomllib
+
+    tree: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError("--set", f"{pair!r}: write KEY=VALUE")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = key.split(".")
+        place = tree
+        for step in parents:
+            place = place.setdefault(step, {})
+        place[last] = value
+    return tree
+
+
+def request_of(connector: Connector[Any], body: bytes, path: str) -> Request:
+    """A request as a platform would send it now; the path decides on the channel, as in the receiver."""
+    path = path.strip("/").lower()
+    channels = {route.path: route.channel for route in connector.routes}
+    fits = [channel for pattern, channel in channels.items() if fnmatchcase(path, pattern)]
+    channel = channels.get(path) or (fits[0] if fits else "webhook")
+    return Request(body, {"content-type": "application/json"}, channel, path, received_at=datetime.now(UTC))

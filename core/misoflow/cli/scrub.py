@@ -1,0 +1,76 @@
+"""A sample out of a real event: its shape and its fault stay, what may tell of a person is replaced."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+EMAIL = re.compile(r"[^\s@<>\"',;]+@[^\s@<>\"',;]+\.[A-Za-z]{2,}")
+IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
+IPV6 = re.compile(r"(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{1,4}:){3,7}[0-9A-Fa-f:]{1,4}(?![0-9A-Fa-f:])")
+PHONE = re.compile(r"(?<![\w.-])\+?\d[\d\s()/-]{7,}\d(?![\w.-])")
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+URL = re.compile(r"(https?://[^\s?#]+)[?#][^\s]*")
+IDENTITIES = {
+    "userid": "user",
+    "anonymousid": "visitor",
+    "previousid": "former",
+    "groupid": "group",
+    "customerid": "customer",
+    "externalid": "external",
+    "distinctid": "visitor",
+    "deviceid": "device",
+    "advertisingid": "advertiser",
+    "sessionid": "session",
+}
+PERSONAL = frozenset(
+    """email mail name firstname lastname fullname middlename nickname username displayname login phone phonenumber
+    mobile address street street1 street2 address1 address2 line1 line2 postalcode zip zipcode city birthday birthdate
+    dateofbirth dob ssn avatar photo ip ipaddress useragent latitude longitude company employer recipient recipients
+    sharemessage reviewbody message comment note notes password secret token apikey writekey authorization signature
+    cardnumber iban""".split()  # noqa: SIM905 (a word list reads better than its quotes)
+)
+CATALOGUE = frozenset(("products", "product", "items", "lineitems", "campaign", "library", "app", "os"))
+"""Below these, ``name`` is a product's, a campaign's or a program's."""
+
+
+def scrubbed(value: Any) -> Any:
+    """The same JSON with personal-looking values replaced, equal values by equal ones, types kept."""
+    return _Scrubber().value(value, "", "")
+
+
+class _Scrubber:
+    def __init__(self) -> None:
+        self._stand_ins: dict[tuple[str, str], str] = {}
+
+    def value(self, value: Any, key: str, parent: str) -> Any:
+        if isinstance(value, dict):
+            return {self._text(name): self.value(item, _plain(name), key) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.value(item, key, parent) for item in value]
+        if key in IDENTITIES and isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            return self._stand_in(IDENTITIES[key], value)
+        if key in PERSONAL and not (key == "name" and parent in CATALOGUE):
+            return _blank(value)
+        return self._text(value) if isinstance(value, str) else value
+
+    def _stand_in(self, word: str, value: str | int) -> str | int:
+        """The same for the same value wherever it stands, so that links between records stay visible."""
+        known = self._stand_ins.setdefault((word, str(value)), f"{word}-{len(self._stand_ins) + 1}")
+        return int(known.rpartition("-")[2]) if isinstance(value, int) else known
+
+    def _text(self, text: str) -> str:
+        text = EMAIL.sub("someone@example.com", text)
+        text = URL.sub(r"\1", text)
+        text = IPV6.sub("2001:db8::1", IPV4.sub("192.0.2.1", text))
+        return text if DATE.match(text) else PHONE.sub("+15550100", text)
+
+
+def _blank(value: Any) -> Any:
+    if isinstance(value, bool) or value is None or value == "":
+        return value
+    return 0 if isinstance(value, int | float) else "removed"
+
+
+def _plain(key: str) -> str:
+    return "".join(c for c in key.casefold() if c.isalnum())

@@ -1,0 +1,226 @@
+"""Commands to try things with: explain, simulate, sandbox, demo. None of them touches Miso itself."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from misoflow.cli.app import (
+    CONFIG,
+    DEFAULT_CONFIG,
+    OK,
+    PART,
+    UNAVAILABLE,
+    USAGE,
+    AsJson,
+    ConfigFile,
+    Quiet,
+    app,
+    fail,
+    instance_names,
+    load,
+)
+from misoflow.cli.output import Output, printable
+
+
+@app.command()
+def explain(
+    connector: Annotated[str, typer.Argument(help="A connector, or with --config one of its instances.")],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE|-]", help="A request's body; - or none: input.")] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="FILE is the data of one event of this topic; without FILE: a sample of it.")
+    ] = None,
+    path: Annotated[str, typer.Option(help="Path below /hooks/<instance> the body was sent to.")] = "",
+    given: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Where CONNECTOR may be an instance of.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """What a payload would become, and why; sends nothing and needs no settings file."""
+    from misoflow.cli import explaining
+    from misoflow.connector import Event
+
+    made = _connector(connector, given or [], config)
+    body = _payload(file)
+    if body is None and topic is None:
+        fail("give a file, pipe a payload in, or name a --topic to see a sample", USAGE)
+    if body is None:
+        sample = replace(_sample(made, topic or ""), received_at=datetime.now(UTC))
+        found = explaining.explain(made, sample)
+    elif topic is None:
+        found = explaining.explain(made, explaining.request_of(made, body, path))
+    else:
+        request = explaining.request_of(made, body, path)
+        event = Event("explain", topic, _json(body))
+        found = {"events": [explaining.explain_event(made, event, request.received_at)]}
+    _explained(Output(as_json=as_json, quiet=quiet), found)
+
+
+def _connector(name: str, given: list[str], config: Path | None) -> Any:
+    from misoflow.cli import explaining
+    from misoflow.errors import ConfigError
+    from misoflow.registry import config_type, load_connector
+    from misoflow.rules import Rules
+
+    if config is not None:
+        settings = load(config)
+        if name in settings.instances or name in settings.broken:
+            return _ready_made(_instance(settings, name, config))
+    try:
+        tree = explaining.parse_settings(given)
+        rules = Rules.compile(tree.pop("rules", []), where="--set rules", hash_key=None)
+        kind = load_connector(name, "CONNECTOR")
+        made = kind(explaining.settings_for(config_type(kind), tree, "--set"))
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    made.rules = rules
+    return made
+
+
+def _instance(settings: Any, name: str, config: Path) -> Any:
+    """The configured instance; ends the command when there is none of that name, or it is broken."""
+    if name in settings.broken:
+        raise settings.broken[name]
+    if name not in settings.instances:
+        fail(f"no instance {name!r} in {config.name}; there are: {', '.join(settings.instances) or 'none'}", USAGE)
+    return settings.instances[name]
+
+
+def _ready_made(instance: Any) -> Any:
+    from misoflow.registry import load_connector
+
+    made = load_connector(instance.connector)(instance.config)
+    made.rules = instance.rules
+    return made
+
+
+def _payload(file: Path | None) -> bytes | None:
+    """The file's bytes, or standard input's unless a person sits there; None for nothing."""
+    if file is None or str(file) == "-":
+        if file is None and sys.stdin.isatty():
+            return None
+        return sys.stdin.buffer.read() or None
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        fail(f"{file}: {error.strerror}", USAGE)
+
+
+def _json(body: bytes) -> Any:
+    from misoflow.connector import Request
+    from misoflow.errors import Reject
+
+    try:
+        return Request(body).json()
+    except Reject as error:
+        fail(error.reason, USAGE)
+
+
+def _sample(connector: Any, topic: str) -> Any:
+    try:
+        return connector.sample(topic)
+    except LookupError:
+        known = ", ".join(connector.topics) or "none"
+        fail(f"no sample of {topic!r}; topics: {known}", USAGE)
+
+
+def _explained(out: Output, found: dict[str, Any]) -> None:
+    import json
+
+    if out.as_json:
+        out.json(found)
+        return
+    for event in found["events"]:
+        out.text(f"{event['topic']}  {event['id']}  {event['outcome']}")
+        if event["reason"]:
+            where = f"{event['path']}: " if event["path"] else ""
+            out.text(f"  why  {where}{event['reason']}")
+        for effect in event["effects"]:
+            out.text(f"  {effect}")
+        for one in event["records"]:
+            text = json.dumps(one["record"], ensure_ascii=False, indent=2)
+            out.text(f"  {one['kind']} " + text.replace("\n", "\n  "))
+    if not found["events"]:
+        out.say("no events in it")
+
+
+@app.command()
+def simulate(
+    instance: Annotated[str, typer.Argument(help="Name of the instance.", autocompletion=instance_names)],
+    topic: Annotated[str | None, typer.Argument(help="Which sample; else the connector's first.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Send this many.")] = 1,
+    url: Annotated[str | None, typer.Option(help="Where the receiver listens; else as it said at its start.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Send a genuinely signed sample to the running receiver."""
+    settings = load(config)
+    made = _ready_made(_instance(settings, instance, config))
+    topic = topic or (made.topics[0] if made.topics else "")
+    from misoflow import simulate as sending
+
+    base = (url or sending.receiver_url(settings)).rstrip("/")
+    out = Output(as_json=as_json, quiet=quiet)
+    refused = 0
+    for _ in range(count):
+        try:
+            answer = sending.send(base, instance, _sample(made, topic))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            fail(f"{base} does not answer ({reason}); start it with: misoflow run", UNAVAILABLE)
+        refused += not 200 <= answer.status < 300
+        if as_json:
+            out.json({"url": answer.url, "topic": topic, "status": answer.status, "answer": answer.body})
+        else:
+            out.text(f"{topic}  POST {answer.url}  {answer.status} {printable(answer.body)}")
+    if refused:
+        out.say("refused; if the settings changed, start misoflow again, then: misoflow check")
+    raise typer.Exit(PART if refused else OK)
+
+
+@app.command()
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 for a free one.")] = 8600,
+    api_key: Annotated[str, typer.Option(help="The key that is right.")] = "sandbox",
+    store_wire: Annotated[bool, typer.Option("--store-wire", help="Keep the bytes of every request.")] = False,
+    count_only: Annotated[
+        bool, typer.Option("--count-only", help="Count interactions instead of keeping them.")
+    ] = False,
+    task_delay: Annotated[float, typer.Option(help="Seconds until the task of an upload is done.")] = 0.0,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """A stand-in for Miso's API on this machine, for people without a key and for tests."""
+    from misoflow.cli.operate import entry_point
+
+    out = Output(as_json=as_json, quiet=quiet)
+
+    def ready(url: str) -> None:
+        if as_json:
+            out.json({"ready": {"url": url}})
+        else:
+            out.text(f"ready {url}")
+
+    server = entry_point("sandbox")
+    try:
+        server(host, port, api_key, None, store_wire, keep=not count_only, task_delay=task_delay, ready=ready)
+    except SystemExit:
+        fail(f"cannot listen on {host}, port {port}; choose another with --port", CONFIG)
+
+
+@app.command()
+def demo(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """A Segment shop session through everything, on this machine only; reads and leaves no file."""
+    from misoflow.cli.demo import show
+
+    raise typer.Exit(show(Output(as_json=as_json, quiet=quiet)))

@@ -1,0 +1,185 @@
+"""``work``: the store's owner. Composes intake, senders, fetches, maintenance and the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import fcntl
+import logging
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from misoflow.actions import Actions
+from misoflow.config import Settings
+from misoflow.control import ControlServer
+from misoflow.delivery import Sender
+from misoflow.errors import ConfigError
+from misoflow.fetches import Fetcher
+from misoflow.inbox import InboxReader
+from misoflow.instances import Instances
+from misoflow.intake import Intake
+from misoflow.maintenance import Maintenance
+from misoflow.miso import Miso
+from misoflow.pipeline import Translator, event_hash, pack_event
+from misoflow.store import Store, events
+from misoflow.vault import Vault
+
+log = logging.getLogger("misoflow.work")
+
+POLL_SECONDS = 0.05
+"""How often the inbox is looked at when nothing is going on."""
+
+
+class Lock:
+    """One ``work`` per data folder; the lock goes with the process, however it ends."""
+
+    def __init__(self, data: Path) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(data / "work.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise ConfigError(str(data), "another misoflow work owns this data folder; stop it first") from None
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
+class Engine:
+    """Everything of one ``work`` process. Also used without its loops, by commands that run while none does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = Lock(settings.data)
+        self.vault = Vault.from_settings(settings)
+        self.store = Store(settings.data, self.vault)
+        self.inbox = InboxReader(settings.data, self.vault)
+        self.instances = Instances(settings)
+        self.intake = Intake(self.store, self.inbox, self.instances, Translator(self.vault), settings.data)
+        self.senders = {
+            name: Sender(
+                self.store,
+                Miso(miso.api_url, miso.api_key),
+                name,
+                self.raws_of,
+                linger_ms=settings.engine.linger_ms,
+                jitter=random.Random(),  # noqa: S311 (spreads retries, guards nothing)
+            )
+            for name, miso in settings.miso.items()
+        }
+        self.intake.committed = self._wake_senders
+        self.fetcher = Fetcher(self.store, self.instances, self.intake)
+        self.maintenance = Maintenance(self)
+        self.actions = Actions(self)
+        self.stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Read back where the last process stopped."""
+        await self.intake.start()
+
+    async def close(self) -> None:
+        for sender in self.senders.values():
+            await sender.close()
+        self.inbox.close()
+        await self.store.close()
+        self._lock.release()
+
+    async def raws_of(self, rows: list[int]) -> dict[int, bytes]:
+        """The packed raw events behind these rows: kept by the store, or split again from the inbox."""
+        places = await self.store.run(events.raw_places, rows)
+        raws = {row: kept for row, (_, _, _, kept) in places.items() if kept is not None}
+        wanted = {(name, digest): row for row, (name, digest, _, kept) in places.items() if kept is None}
+        deliveries = sorted({delivery for _, _, delivery, kept in places.values() if kept is None and delivery})
+        for delivery in self.inbox.get(deliveries):
+            instance = self.instances.get(delivery.instance)
+            if instance is None:
+                continue
+            for event in self.intake.events_of(instance, delivery):
+                row = wanted.get((instance.name, event_hash(instance.name, event.id)))
+                if row is not None:
+                    raws[row] = pack_event(event)
+        return raws
+
+    async def take_in(self) -> bool:
+        """One step of intake: released deliveries first, then new ones. False when there is nothing to do."""
+        for name in list(self.maintenance.released):
+            if await self.intake.release(name):
+                return True
+            self.maintenance.released.discard(name)
+        return await self.intake.step()
+
+    async def _intake_loop(self) -> None:
+        while not self.stopping.is_set():
+            await asyncio.sleep(0 if await self.take_in() else POLL_SECONDS)
+
+    def _wake_senders(self) -> None:
+        for sender in self.senders.values():
+            sender.wake()
+
+    async def run(self, ready: Callable[[], None] | None = None) -> None:
+        """Work until ``stopping`` is set, then drain within [engine] drain_seconds."""
+        await self.start()
+        control = ControlServer(self.settings.data, self.actions)
+        await control.start()
+        senders = [asyncio.create_task(sender.run()) for sender in self.senders.values()]
+        loops = [
+            asyncio.create_task(self._intake_loop()),
+            asyncio.create_task(self.maintenance.run(self.stopping)),
+            asyncio.create_task(self.fetcher.run(self.stopping)),
+            asyncio.create_task(self._beat()),
+        ]
+        stop = asyncio.create_task(self.stopping.wait())
+        if ready is not None:
+            ready()
+        done, _ = await asyncio.wait([stop, *loops, *senders], return_when=asyncio.FIRST_COMPLETED)
+        self.stopping.set()
+        for sender in self.senders.values():
+            sender.stop()
+        await asyncio.wait(senders, timeout=self.settings.engine.drain_seconds * 0.8)
+        for sender in self.senders.values():
+            await sender.cancel()
+        await asyncio.wait([*loops, *senders], timeout=2)
+        await control.stop()
+        await self.close()
+        for task in done:
+            task.result()
+
+    async def _beat(self) -> None:
+        """The watchdog's sign of life: without one for watchdog_seconds the process ends, and is started again."""
+        self.intake.beat = self._alive
+        while not self.stopping.is_set():
+            self._alive()
+            await asyncio.sleep(1)
+        faulthandler.cancel_dump_traceback_later()
+
+    def _alive(self) -> None:
+        faulthandler.dump_traceback_later(self.settings.engine.watchdog_seconds, exit=True)
+
+
+def run(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
+    """The ``work`` process: until SIGTERM or SIGINT. Returns the exit code."""
+
+    async def main() -> None:
+        engine = Engine(settings)
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, engine.stopping.set)
+        await engine.run(ready)
+
+    asyncio.run(main())
+    return 0
+
+
+async def with_engine(settings: Settings, verb: str, args: dict[str, Any]) -> Any:
+    """Run one action without a ``work`` process: takes its lock, does the work, lets go."""
+    engine = Engine(settings)
+    try:
+        await engine.start()
+        return await engine.actions.call(verb, args)
+    finally:
+        await engine.close()

@@ -1,0 +1,101 @@
+"""An instance at run time: its connector with settings, and what the engine applies around it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from misoflow.config import InstanceConfig, MisoConfig, Settings
+from misoflow.connector import Connector, Event
+from misoflow.errors import ConfigError
+from misoflow.registry import load_connector
+
+DAY_MS = 24 * 3600 * 1000
+NAMESPACE = hashlib.sha1(b"misoflow", usedforsecurity=False).digest()[:16]
+
+
+class Instance:
+    """One entry of plugins.toml (or one install of a template, ``shop/<tenant>``), ready to translate."""
+
+    def __init__(self, name: str, config: InstanceConfig, miso: MisoConfig) -> None:
+        self.name = name
+        self.env = miso.name
+        self.connector: Connector[Any] = load_connector(config.connector)(config.config)
+        self.connector.rules = config.rules
+        self.drop = frozenset(config.drop)
+        self.dedup_ms = (config.dedup_days or self.connector.dedup_days) * DAY_MS
+        self._user_key = user_key(miso)
+        self._hook = load_hook(config.hook, name) if config.hook else None
+        self._seed = f"{name}\0"
+
+    def user_id(self, plain: str) -> str:
+        """As Miso gets it: plain, or HMAC-SHA256 in hex with the environment's kept key."""
+        return plain if self._user_key is None else hashed(self._user_key, plain)
+
+    def uuid(self, event_id: str, kind: str, ordinal: int) -> str:
+        """uuid5 of (instance, event id, record type, ordinal): the same record has it for ever."""
+        seed = f"{self._seed}{event_id}\0{kind}\0{ordinal}".encode()
+        digest = bytearray(hashlib.sha1(NAMESPACE + seed, usedforsecurity=False).digest()[:16])
+        digest[6] = digest[6] & 0x0F | 0x50
+        digest[8] = digest[8] & 0x3F | 0x80
+        text = digest.hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def hooked(self, event: Event) -> list[Event]:
+        """The event as the instance's own hook leaves it: changed, dropped (no event), or several."""
+        if self._hook is None:
+            return [event]
+        result = self._hook(event)
+        if result is None:
+            return []
+        return [result] if isinstance(result, Event) else list(result)
+
+
+def user_key(miso: MisoConfig) -> bytes | None:
+    """The environment's kept key when its user ids are hashed."""
+    if miso.user_ids != "hmac" or miso.user_id_key is None:
+        return None
+    return miso.user_id_key.get_secret_value().encode()
+
+
+def hashed(key: bytes, plain: str) -> str:
+    return hmac.new(key, plain.encode(), hashlib.sha256).hexdigest()
+
+
+class Instances:
+    """All instances of the settings, made when first asked for; installs of templates included."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[str, Instance] = {}
+
+    def get(self, name: str) -> Instance | None:
+        """The instance, or None when plugins.toml has none of that name that can start."""
+        if name not in self._made:
+            config = self._settings.instances.get(name.partition("/")[0])
+            if config is None:
+                return None
+            self._made[name] = Instance(name, config, self._settings.miso[config.miso])
+        return self._made[name]
+
+    @staticmethod
+    def user_id(miso: MisoConfig, plain: str) -> str:
+        """A platform's user id as this Miso environment knows it."""
+        key = user_key(miso)
+        return plain if key is None else hashed(key, plain)
+
+
+Hook = Callable[[Event], Event | Iterable[Event] | None]
+
+
+def load_hook(spec: str, instance: str) -> Hook:
+    """``module:function``; ConfigError with the setting's path when it cannot be had."""
+    module, _, function = spec.partition(":")
+    try:
+        hook: Hook = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"instances.{instance}.hook", f"{spec!r} cannot be loaded: {error}") from None
+    return hook

@@ -1,0 +1,339 @@
+"""The loop that takes deliveries from the inbox through the pipeline into the store, chunk by chunk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from misoflow.clock import now_ms
+from misoflow.crash import point
+from misoflow.inbox import Delivery, InboxReader
+from misoflow.instances import Instance, Instances
+from misoflow.pipeline import Event, Translator, event_hash, from_ms, split, to_ms, unpack
+from misoflow.store import Store, control, events
+from misoflow.store.values import Chunk, DeadLetter, Known, Outcome
+
+log = logging.getLogger("misoflow.work")
+
+CHUNK_DELIVERIES = 1000
+CHUNK_EVENTS = 1000
+CHUNK_BYTES = 8 * 1024 * 1024
+SLICE_EVENTS = 100
+"""Events translated before the loop gives way to the senders."""
+BULK = -2
+"""The marker's index while many events are translated, so that none of them can be blamed."""
+WINDOW = 100
+CIRCUIT_LEAST = 50
+CIRCUIT_SHARE = 0.2
+
+
+class Marker:
+    """A small file that says what is being translated, so that a crash can be laid at one event's door.
+
+    Written without fsync: it has to survive the process, not the machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.last = self._read()
+
+    def _read(self) -> tuple[int, int, int] | None:
+        """(delivery, index, crashes) left behind by a worker that ended in the middle of a chunk."""
+        try:
+            delivery, index, crashes = msgspec.json.decode(self._path.read_bytes(), type=tuple[int, int, int])
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return delivery, index, crashes
+
+    def set(self, delivery: int, index: int, crashes: int) -> None:
+        self._path.write_bytes(msgspec.json.encode((delivery, index, crashes)))
+
+    def clear(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+class Circuit:
+    """Watches the share of rejected events of each topic: a renamed field must not become a million dead letters."""
+
+    def __init__(self) -> None:
+        self._recent: dict[tuple[str, str], deque[bool]] = {}
+        self.open: set[tuple[str, str]] = set()
+
+    def note(self, instance: str, topic: str, rejected: bool) -> bool:
+        """True when this event trips the circuit of its topic."""
+        recent = self._recent.setdefault((instance, topic), deque(maxlen=WINDOW))
+        recent.append(rejected)
+        if rejected and len(recent) >= CIRCUIT_LEAST and sum(recent) > CIRCUIT_SHARE * len(recent):
+            self.open.add((instance, topic))
+            recent.clear()
+            return True
+        return False
+
+    def close(self, instance: str) -> None:
+        self.open = {key for key in self.open if key[0] != instance}
+        self._recent = {key: value for key, value in self._recent.items() if key[0] != instance}
+
+
+class Intake:
+    """Owns the inbox offset. ``step`` does one chunk and says whether there was anything to do."""
+
+    def __init__(
+        self, store: Store, inbox: InboxReader, instances: Instances, translator: Translator, data: Path
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._instances = instances
+        self._translator = translator
+        self._marker = Marker(data / "work.mark")
+        self._suspect = self._marker.last
+        self._links: set[tuple[bytes, bytes]] = set()
+        self.circuit = Circuit()
+        self.paused: set[str] = set()
+        self.offset = 0
+        self.beat: Callable[[], None] = lambda: None
+        """Called between slices of work; the watchdog's sign of life."""
+        self.committed: Callable[[], None] = lambda: None
+        """Called after each commit; there may be something to send."""
+
+    async def start(self) -> None:
+        """Read back the offset, the pauses and the open circuits."""
+        self.offset = int(str(await self._store.run(control.meta, "offset")))
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Take over what a person or a connector decided about instances."""
+        self.paused = {stop.name for stop in await self._store.run(control.paused)}
+        for instance, topic, _, _ in await self._store.run(control.circuits):
+            self.circuit.open.add((instance, topic))
+
+    def is_paused(self, name: str) -> bool:
+        """An install is paused with its template."""
+        return name in self.paused or name.partition("/")[0] in self.paused
+
+    async def step(self) -> bool:
+        """One chunk of new deliveries; False when there were none."""
+        deliveries = self._inbox.read(self.offset, CHUNK_DELIVERIES, CHUNK_BYTES)
+        if not deliveries:
+            return False
+        point("work.read")
+        await self.process(deliveries)
+        return True
+
+    async def release(self, name: str) -> bool:
+        """One chunk of what waited while an instance was paused or its circuits open; False when nothing does."""
+        if self.is_paused(name):
+            return False
+        ids = await self._store.run(events.held_deliveries, name, CHUNK_DELIVERIES)
+        if ids:
+            await self.process(self._inbox.get(ids), released=ids)
+            return True
+        held = await self._store.run(events.held_events, name, CHUNK_EVENTS)
+        rows = {
+            digest: (row, delivery) for row, digest, topic, delivery in held if (name, topic) not in self.circuit.open
+        }
+        return bool(rows) and await self._again(name, rows)
+
+    async def _again(self, name: str, rows: dict[bytes, tuple[int, int]]) -> bool:
+        """Translate held events from their raw deliveries; ``rows`` is event hash -> (row, delivery)."""
+        instance = self._instances.get(name)
+        if instance is None:
+            return False
+        chunk = Chunk(now=now_ms())
+        for delivery in self._inbox.get(sorted({delivery for _, delivery in rows.values()})):
+            for event in self.events_of(instance, delivery):
+                row = rows.get(event_hash(name, event.id))
+                if row is not None and row[1] == delivery.id:
+                    made = self._one(chunk, instance, event, delivery.id, 0, None)
+                    made.row = row[0]
+                    chunk.outcomes.append(made)
+        await self._commit(chunk)
+        return bool(chunk.outcomes)
+
+    async def retry(self, letters: list[DeadLetter]) -> dict[str, int]:
+        """Dead letters through today's code; returns how many of them are now in which state."""
+        chunk = Chunk(now=now_ms())
+        seen: set[tuple[str, bytes]] = set()
+        for letter in letters:
+            instance = self._instances.get(letter.instance)
+            if instance is None or letter.in_flight:
+                continue
+            packed = unpack(letter.raw)
+            if packed.body is None:
+                found, known = [packed.event()], {}
+                before = Known(letter.event, "dead", letter.confirmed, packed.received)
+                known[instance.name, event_hash(instance.name, packed.id)] = before
+            else:
+                found, why = split(instance, packed.request())
+                if why is not None:
+                    continue
+                keys = [(instance.name, event_hash(instance.name, event.id)) for event in found]
+                known = await self._store.run(events.known, keys)
+                chunk.settled.append((letter.event, "it could be split after all"))
+            for event in found:
+                key = (instance.name, event_hash(instance.name, event.id))
+                before_ = known.get(key)
+                made = self._one(chunk, instance, event, letter.delivery, 0, before_)
+                self._admit(chunk, made, before_, seen)
+        await self._commit(chunk)
+        return dict(Counter(made.state for made in chunk.outcomes))
+
+    async def replay(
+        self, instance: Instance, delivery: Delivery, known: dict[tuple[str, bytes], Known]
+    ) -> dict[str, int]:
+        """The skipped and dead events of a stored delivery through today's code."""
+        chunk = Chunk(now=now_ms())
+        seen: set[tuple[str, bytes]] = set()
+        for event in self.events_of(instance, delivery):
+            before = known.get((instance.name, event_hash(instance.name, event.id)))
+            if before is not None and before.state in ("skipped", "dead"):
+                made = self._one(chunk, instance, event, delivery.id, 0, before)
+                self._admit(chunk, made, before, seen)
+        await self._commit(chunk)
+        return dict(Counter(made.state for made in chunk.outcomes))
+
+    async def fetched(self, instance: Instance, found: list[Event], fetch: tuple[str, str, str]) -> None:
+        """Events that a fetch brought; with them the thin events that asked for it are done."""
+        chunk = Chunk(now=now_ms(), fetched=[fetch])
+        moment = from_ms(chunk.now)
+        stamped = [Event(e.id, e.topic, e.data, e.received_at or moment) for e in found]
+        await self._translate(chunk, [(instance, event, 0, index) for index, event in enumerate(stamped)])
+        await self._commit(chunk)
+
+    def events_of(self, instance: Instance, delivery: Delivery) -> list[Event]:
+        """The events of a stored delivery, or [] when it cannot be split or read."""
+        if delivery.events is not None:
+            return delivery.events
+        return [] if delivery.request is None else split(instance, delivery.request)[0]
+
+    async def process(self, deliveries: list[Delivery], released: list[int] | None = None) -> None:
+        """Split, translate and commit; a crash while translating is remembered by the marker."""
+        chunk = Chunk(now=now_ms(), released=released or [])
+        todo: list[tuple[Instance, Event, int, int]] = []
+        for delivery in deliveries:
+            if len(todo) >= CHUNK_EVENTS and released is None:
+                break
+            self._mark(delivery.id, -1)
+            todo += self._split(chunk, delivery)
+            if released is None:
+                chunk.offset = delivery.id
+        self._mark(0, BULK)
+        await self._translate(chunk, todo)
+        await self._commit(chunk)
+
+    async def _commit(self, chunk: Chunk) -> None:
+        self._mark(0, BULK)
+        point("work.before_commit")
+        await self._store.commit(chunk)
+        point("work.after_commit")
+        self._marker.clear()
+        self._suspect = None
+        if chunk.offset is not None:
+            self.offset = chunk.offset
+        self.paused |= {name for name, _, _ in chunk.pauses}
+        self.committed()
+
+    def _mark(self, delivery: int, index: int) -> None:
+        """Before anything that could end the process; after a crash, event by event."""
+        crashes = 0
+        if self._suspect is not None and self._suspect[:2] == (delivery, index):
+            crashes = self._suspect[2] + 1
+        self._marker.set(delivery, index, crashes)
+
+    def _poisoned(self, delivery: int, index: int) -> bool:
+        """The worker ended twice exactly here."""
+        return self._suspect is not None and self._suspect[:2] == (delivery, index) and self._suspect[2] >= 1
+
+    def _split(self, chunk: Chunk, delivery: Delivery) -> list[tuple[Instance, Event, int, int]]:
+        instance = self._instances.get(delivery.instance)
+        if delivery.request is None:
+            log.error("delivery %d is damaged on disk and lost; run: misoflow repair", delivery.id)
+            return []
+        if instance is None or self.is_paused(delivery.instance):
+            chunk.held.append((delivery.id, delivery.instance))
+            return []
+        if delivery.events is not None:
+            found, why = delivery.events, None
+        elif self._poisoned(delivery.id, -1):
+            found, why = [], ("splitting this delivery ended the worker, repeatedly", "$", True)
+        else:
+            found, why = split(instance, delivery.request)
+        if why is not None:
+            chunk.outcomes.append(self._translator.undecodable(instance, delivery.request, delivery.id, why))
+        return [(instance, event, delivery.id, index) for index, event in enumerate(found)]
+
+    async def _translate(self, chunk: Chunk, todo: list[tuple[Instance, Event, int, int]]) -> None:
+        wanted = [(instance.name, event_hash(instance.name, event.id)) for instance, event, _, _ in todo]
+        wanted += [(made.instance, made.hash) for made in chunk.outcomes]
+        known = await self._store.run(events.known, wanted)
+        undecodable, chunk.outcomes = chunk.outcomes, []
+        seen: set[tuple[str, bytes]] = set()
+        for made in undecodable:
+            self._admit(chunk, made, known.get((made.instance, made.hash)), seen)
+        careful = self._suspect is not None
+        for n, ((instance, event, delivery, index), key) in enumerate(zip(todo, wanted, strict=False)):
+            if n % SLICE_EVENTS == 0:
+                self.beat()
+                await asyncio.sleep(0)
+            before = known.get(key)
+            if key in seen or (before is not None and before.state not in ("skipped", "dead")):
+                chunk.duplicates[instance.name] = chunk.duplicates.get(instance.name, 0) + 1
+                continue
+            if careful:
+                self._mark(delivery, index)
+            made = self._one(chunk, instance, event, delivery, index, before)
+            self._admit(chunk, made, before, seen)
+
+    def _one(
+        self, chunk: Chunk, instance: Instance, event: Event, delivery: int, index: int, before: Known | None
+    ) -> Outcome:
+        if (instance.name, event.topic) in self.circuit.open:
+            return Outcome(
+                instance.name,
+                instance.env,
+                event_hash(instance.name, event.id),
+                event.topic,
+                to_ms(event.received_at),
+                delivery,
+                held=True,
+                reason="held: too many events of this topic were rejected",
+            )
+        if self._poisoned(delivery, index):
+            return self._translator.poison(instance, event, delivery)
+        confirmed = before.confirmed if before is not None else frozenset()
+        made, disconnect = self._translator.outcome(instance, event, delivery, confirmed=confirmed)
+        if disconnect is not None:
+            chunk.pauses.append((instance.name, disconnect, f"misoflow resume {instance.name}"))
+        rejected = made.state == "dead"
+        if self.circuit.note(instance.name, event.topic, rejected):
+            self._trip(chunk, instance.name, event.topic, made.reason)
+        return made
+
+    def _trip(self, chunk: Chunk, instance: str, topic: str, reason: str) -> None:
+        chunk.circuits.append((instance, topic, reason))
+        log.error(
+            "more than %d %% of %r events of %s are rejected; they are held untranslated. Last reason: %s. "
+            "Mend the mapping, then: misoflow resume %s",
+            CIRCUIT_SHARE * 100,
+            topic,
+            instance,
+            reason,
+            instance,
+        )
+
+    def _admit(self, chunk: Chunk, made: Outcome, before: Known | None, seen: set[tuple[str, bytes]]) -> None:
+        key = (made.instance, made.hash)
+        if key in seen or (before is not None and before.state not in ("skipped", "dead")):
+            chunk.duplicates[made.instance] = chunk.duplicates.get(made.instance, 0) + 1
+            return
+        seen.add(key)
+        if before is not None:
+            made.row, made.received = before.row, before.received
+        fresh = [pair for pair in made.links if pair not in self._links]
+        self._links.update(fresh)
+        made.links = fresh
+        chunk.outcomes.append(made)

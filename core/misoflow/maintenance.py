@@ -1,0 +1,89 @@
+"""What has to happen now and then: retention, late identities, erased people's raw deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from misoflow.clock import now_ms
+from misoflow.inbox import seal_delivery
+from misoflow.instances import DAY_MS
+from misoflow.pipeline import event_hash
+from misoflow.store import scrubs
+from misoflow.store.events import prune
+
+if TYPE_CHECKING:
+    from misoflow.engine import Engine
+
+log = logging.getLogger("misoflow.work")
+
+EVERY_SECONDS = 1.0
+PRUNE_EVERY = 60
+PRUNE_ROWS = 5000
+
+
+class Maintenance:
+    """Runs beside intake and senders; every step is idempotent and short."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.released: set[str] = set()
+        """Instances that were resumed and may have deliveries waiting."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        self.released |= set(await self._engine.store.run(scrubs.instances))
+        turn = 0
+        while not stopping.is_set():
+            await self.step()
+            if turn % PRUNE_EVERY == 0:
+                await self.prune()
+            turn += 1
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def step(self) -> None:
+        """Release records whose alias did not come in time, and erase people from raw deliveries."""
+        engine = self._engine
+        late = await engine.store.run(scrubs.due_late, now_ms())
+        raws = await engine.raws_of([event for _, event in late]) if late else {}
+        for row, _ in late:
+            await engine.store.run(scrubs.release, row, lambda event: raws.get(event, b""), now_ms())
+        for delivery in engine.inbox.get(await engine.store.run(scrubs.deliveries)):
+            await self._scrub(delivery.id)
+        applied = await engine.store.run(scrubs.rewritten)
+        done = [row for row, body in applied if engine.inbox.holds(row, body)]
+        if done:
+            await engine.store.run(scrubs.rewrites_done, done)
+
+    async def _scrub(self, delivery_id: int) -> None:
+        """Rewrite one raw delivery without the events of forgotten people."""
+        engine = self._engine
+        delivery = engine.inbox.get([delivery_id])[0]
+        instance = engine.instances.get(delivery.instance)
+        if instance is None or delivery.request is None:
+            return
+        found = engine.intake.events_of(instance, delivery)
+        hashes = [event_hash(instance.name, event.id) for event in found]
+        gone = await engine.store.run(scrubs.forgotten, instance.name, hashes)
+        kept = [event for event, digest in zip(found, hashes, strict=True) if digest not in gone]
+        body = seal_delivery(engine.vault, delivery.request, events=kept)
+        await engine.store.run(scrubs.rewrite, delivery_id, body, now_ms())
+
+    async def prune(self) -> None:
+        """Retention: batches 7 days after delivery, dead letters 30, event ids as each instance remembers them."""
+        engine = self._engine
+        now = now_ms()
+        config = engine.settings.engine
+        names = await engine.store.run(scrubs.instance_rows)
+        seen = []
+        for row, name in names:
+            instance = engine.instances.get(name)
+            if instance is not None:
+                seen.append((row, now - instance.dedup_ms))
+        await engine.store.run(
+            prune,
+            batches_before=now - config.retention_days * DAY_MS,
+            dead_before=now - config.dead_days * DAY_MS,
+            seen_before=seen,
+            limit=PRUNE_ROWS,
+        )

@@ -1,0 +1,297 @@
+"""From a delivery to outcomes: split, translate, validate. Pure but for the identities it hashes.
+
+Whatever a connector raises here ends as a dead letter of that event alone: a retry cannot help a pure
+function, newer code can.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from misoflow.connector import Event, Request
+from misoflow.effects import Alias, Disconnect, Effect, Fetch, LateId, Latest, Merge, Once, Skip
+from misoflow.encode import encode
+from misoflow.errors import Reject
+from misoflow.instances import Instance
+from misoflow.records import ForgetUser, Interaction, Product, Record, RemoveProduct, User
+from misoflow.store.values import Outcome, Part, Piece
+from misoflow.vault import Vault
+
+DATA_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, msgspec.MsgspecError)
+DELIVERY = "delivery"
+"""The topic under which a delivery that cannot be split is accounted for."""
+
+
+class Packed(msgspec.Struct, omit_defaults=True):
+    """A dead letter's raw form: an event, or the whole request where splitting failed."""
+
+    id: str
+    topic: str
+    received: int
+    data: Any = None
+    body: bytes | None = None
+    channel: str = ""
+    path: str = ""
+    method: str = "POST"
+    query: dict[str, str] = {}
+    headers: dict[str, str] = {}
+
+    def event(self) -> Event:
+        return Event(self.id, self.topic, self.data, from_ms(self.received))
+
+    def request(self) -> Request:
+        return Request(
+            self.body or b"",
+            self.headers,
+            self.channel,
+            self.path,
+            self.method,
+            self.query,
+            from_ms(self.received),
+        )
+
+
+def pack_event(event: Event) -> bytes:
+    return msgspec.msgpack.encode(Packed(event.id, event.topic, to_ms(event.received_at), event.data))
+
+
+def pack_request(request: Request, digest: bytes) -> bytes:
+    return msgspec.msgpack.encode(
+        Packed(
+            digest.hex(),
+            DELIVERY,
+            to_ms(request.received_at),
+            body=request.body,
+            channel=request.channel,
+            path=request.path,
+            method=request.method,
+            query=dict(request.query),
+            headers=dict(request.headers),
+        )
+    )
+
+
+def unpack(raw: bytes) -> Packed:
+    return msgspec.msgpack.decode(raw, type=Packed)
+
+
+def to_ms(moment: datetime | None) -> int:
+    return int(moment.timestamp() * 1000) if moment is not None else 0
+
+
+def from_ms(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def event_hash(instance: str, event_id: str) -> bytes:
+    """16 bytes by which an event is known; scoped to its instance."""
+    return hashlib.blake2b(f"{instance}\0{event_id}".encode(), digest_size=16).digest()
+
+
+def split(instance: Instance, request: Request) -> tuple[list[Event], tuple[str, str, bool] | None]:
+    """A delivery's events, and (reason, path, bug) if it could not be split (then there are no events)."""
+    try:
+        events = [
+            Event(event.id, event.topic, event.data, event.received_at or request.received_at)
+            for event in instance.connector.events(request)
+        ]
+    except Reject as error:
+        return [], (error.reason, error.path, False)
+    except Exception as error:
+        return [], (describe(error), "$", not isinstance(error, DATA_ERRORS))
+    return events, None
+
+
+def describe(error: Exception) -> str:
+    """What went wrong and where in the code; never the value, which may be personal."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
+    key = f" {error.args[0]!r}" if isinstance(error, KeyError) and error.args else ""
+    return f"{type(error).__name__}{key}{place}"
+
+
+class Translator:
+    """Turns the events of every instance into outcomes."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def undecodable(self, instance: Instance, request: Request, delivery: int, why: tuple[str, str, bool]) -> Outcome:
+        """The outcome of a delivery that could not be split."""
+        head = f"{request.method} {request.path} {sorted(request.query.items())}".encode()
+        digest = hashlib.blake2b(head + b"\0" + request.body, digest_size=16).digest()
+        reason, path, bug = why
+        return Outcome(
+            instance.name,
+            instance.env,
+            event_hash(instance.name, f"{DELIVERY}:{digest.hex()}"),
+            DELIVERY,
+            to_ms(request.received_at),
+            delivery,
+            state="dead",
+            reason=reason,
+            path=path,
+            dead_kind="bug" if bug else "reject",
+            raw=pack_request(request, digest),
+        )
+
+    def outcome(
+        self, instance: Instance, event: Event, delivery: int, *, confirmed: frozenset[bytes] = frozenset()
+    ) -> tuple[Outcome, str | None]:
+        """What one event becomes, and the reason of a Disconnect if it asked for one.
+
+        Records whose digest is ``confirmed`` are left out: Miso has taken them already.
+        """
+        received = to_ms(event.received_at)
+        made = Outcome(
+            instance.name,
+            instance.env,
+            event_hash(instance.name, event.id),
+            event.topic,
+            received,
+            delivery,
+            at=received,
+        )
+        work = _Event(self._vault, instance, event, made)
+        try:
+            hooked = instance.hooked(event)
+            if not hooked:
+                made.reason = "the instance's hook dropped it"
+            for one in hooked:
+                for output in instance.connector.translate(one):
+                    work.take(output)
+        except Reject as error:
+            self._die(made, event, error.reason, error.path, "reject")
+        except Exception as error:
+            bug = not isinstance(error, DATA_ERRORS)
+            self._die(made, event, describe(error), "$", "bug" if bug else "reject")
+        if confirmed and made.state == "pending":
+            had = bool(made.pieces)
+            made.pieces = [piece for piece in made.pieces if piece.digest not in confirmed]
+            if had and not (made.pieces or made.parts or made.fetches):
+                made.state = "delivered"
+        return made, work.disconnect
+
+    @staticmethod
+    def poison(instance: Instance, event: Event, delivery: int) -> Outcome:
+        """An event that ended the worker each time it was translated."""
+        digest = event_hash(instance.name, event.id)
+        made = Outcome(instance.name, instance.env, digest, event.topic, to_ms(event.received_at), delivery)
+        Translator._die(made, event, "translating this event ended the worker, repeatedly", "$", "poison")
+        return made
+
+    @staticmethod
+    def _die(made: Outcome, event: Event, reason: str, path: str, kind: Any) -> None:
+        made.state, made.reason, made.path, made.dead_kind = "dead", reason, path, kind
+        made.raw = pack_event(event)
+        made.pieces, made.parts, made.fetches, made.aliases, made.forget = [], [], [], [], []
+        made.links = []
+
+
+class _Event:
+    """The outputs of one event, taken one by one."""
+
+    def __init__(self, vault: Vault, instance: Instance, event: Event, made: Outcome) -> None:
+        self._vault = vault
+        self._instance = instance
+        self._event = event
+        self._made = made
+        self._ordinals: dict[str, int] = {}
+        self.disconnect: str | None = None
+
+    def take(self, output: Record | Effect) -> None:
+        made, instance = self._made, self._instance
+        match output:
+            case Once(key, record, shared):
+                self._record(record, claim=_scope(made.env if shared else instance.name, "once", key))
+            case Latest(key, version, record):
+                self._part(record, key, version, whole=True)
+            case Merge(_, source, part, version, remove):
+                self._part(part, source, version, remove=remove)
+            case Fetch(kind, ref):
+                made.fetches.append((kind, ref))
+            case Alias(key, anonymous_id):
+                made.aliases.append((_scope(instance.name, "alias", key), anonymous_id))
+            case Disconnect(reason):
+                self.disconnect = reason
+            case Skip(reason):
+                made.reason = made.reason or reason
+            case _:
+                self._record(output)
+
+    def _record(self, record: Record, claim: bytes | None = None) -> None:
+        if isinstance(record, ForgetUser):
+            encode(record)
+            user_id = self._instance.user_id(record.user_id)
+            self._made.forget.append((self._vault.keyed_hash(b"u:" + user_id.encode()), user_id))
+        elif isinstance(record, Product | User | RemoveProduct):
+            self._part(record, "", self._made.received, whole=True, claim=claim)
+        else:
+            self._interaction(record, claim)
+
+    def _interaction(self, record: Interaction, claim: bytes | None) -> None:
+        kind = record.__struct_config__.tag
+        ordinal = self._ordinals.get(kind, 0)
+        self._ordinals[kind] = ordinal + 1
+        if kind in self._instance.drop:
+            self._made.reason = self._made.reason or f"this instance drops {kind}"
+            return
+        record = copy.copy(record)
+        late = record.anonymous_id.key if type(record.anonymous_id) is LateId else None
+        if record.user_id:
+            record.user_id = self._instance.user_id(record.user_id)
+        context: dict[str, Any] = dict(record.context or {})
+        custom = dict(context.get("custom_context") or {})
+        custom["uuid"] = self._instance.uuid(self._event.id, kind, ordinal)
+        context["custom_context"] = custom
+        record.context = context
+        body = encode(record, late=late is not None)
+        self._identify(record.user_id, record.anonymous_id)
+        if isinstance(record.timestamp, str):
+            self._made.at = to_ms(datetime.fromisoformat(record.timestamp))
+        digest = hashlib.blake2b(body, digest_size=12).digest()
+        waits = None if late is None else _scope(self._instance.name, "alias", late)
+        self._made.pieces.append(Piece(body, digest, claim, waits))
+
+    def _identify(self, user_id: str | None, anonymous_id: str | None) -> None:
+        user = self._vault.keyed_hash(b"u:" + user_id.encode()) if user_id else None
+        anonymous = self._vault.keyed_hash(b"a:" + anonymous_id.encode()) if anonymous_id else None
+        self._made.who = self._made.who or user or anonymous
+        if user is not None and anonymous is not None:
+            self._made.links.append((user, anonymous))
+
+    def _part(
+        self,
+        record: Product | User | RemoveProduct,
+        source: str,
+        version: Any,
+        *,
+        remove: tuple[str, ...] = (),
+        whole: bool = False,
+        claim: bytes | None = None,
+    ) -> None:
+        fields: dict[str, Any] = msgspec.json.decode(encode(record))
+        if isinstance(record, User):
+            record_id = fields["user_id"] = self._instance.user_id(record.user_id)
+            key = self._vault.keyed_hash(b"u:" + record_id.encode())
+            self._made.who = self._made.who or key
+            if isinstance(version, int):
+                self._made.at = version
+            part = Part("user", key, record_id, source, version, fields, remove, whole)
+        else:
+            record_id = record.product_id
+            key = self._vault.keyed_hash(b"p:" + record_id.encode())
+            gone = isinstance(record, RemoveProduct)
+            part = Part("product", key, record_id, source, version, {} if gone else fields, remove, whole, gone)
+        part.claim = claim
+        self._made.parts.append(part)
+
+
+def _scope(*words: str) -> bytes:
+    return hashlib.blake2b("\0".join(words).encode(), digest_size=16).digest()

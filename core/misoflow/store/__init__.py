@@ -1,0 +1,89 @@
+"""store.db: every event's state, the records on their way, and what Miso holds. Owned by ``work``.
+
+All calls run in one thread, each in one transaction; they take and give lists, so that another database
+can stand behind the same calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import apsw
+
+from misoflow.store import events
+from misoflow.store.commit import Committer
+from misoflow.store.schema import open_for_reading, open_for_writing
+from misoflow.store.tx import Tx
+from misoflow.store.values import Chunk, Progress
+from misoflow.vault import Vault
+
+P = ParamSpec("P")
+T = TypeVar("T")
+FILE = "store.db"
+
+
+class Store:
+    """The owner's handle. ``await store.run(step, …)`` runs a step of this package in a transaction."""
+
+    def __init__(self, data: Path, vault: Vault) -> None:
+        self.path = data / FILE
+        self._db = open_for_writing(self.path, vault.check_value())
+        self._tx = Tx(self._db, vault)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    async def run(self, step: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One step in one transaction: committed when it returns, rolled back when it raises.
+
+        When the calling task is cancelled the step is still finished first, so no half-known state is left.
+        """
+        done = asyncio.get_running_loop().run_in_executor(self._thread, lambda: self.run_now(step, *args, **kwargs))
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait([done])
+            raise
+
+    def run_now(self, step: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As ``run``, from code without an event loop."""
+        self._tx.begin()
+        try:
+            result = step(self._tx, *args, **kwargs)
+            self._tx.commit()
+        except BaseException:
+            self._tx.rollback()
+            raise
+        return result
+
+    async def commit(self, chunk: Chunk) -> None:
+        """Commit one step of the pipeline: states, records and the inbox offset, or nothing of it."""
+        await self.run(lambda tx: Committer(tx, chunk).run())
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._db.close)
+        self._thread.shutdown()
+
+
+def reader(data: Path, vault: Vault) -> Tx | None:
+    """A read-only view for other processes (wrap reads in BEGIN/COMMIT for one snapshot); None without a store."""
+    try:
+        return Tx(open_for_reading(data / FILE), vault)
+    except apsw.CantOpenError:
+        return None
+
+
+def progress(data: Path) -> Progress | None:
+    """What the inbox's owner needs to know; None while there is no store."""
+    try:
+        db = open_for_reading(data / FILE)
+    except apsw.CantOpenError:
+        return None
+    try:
+        return events.progress(db)
+    except apsw.SQLError:  # the owner has made the file but not its tables yet
+        return None
+    finally:
+        db.close()

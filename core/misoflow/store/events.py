@@ -1,0 +1,213 @@
+"""What the store knows of events: seen before or not, dead letters, holds, counts, retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import apsw
+
+from misoflow.store.schema import DEAD, DELIVERED, DONE, ERASED, HELD, IN_PART, SKIPPED, SUPPRESSED
+from misoflow.store.tx import Tx
+from misoflow.store.values import DeadLetter, EventState, Known, Progress
+
+VISIBLE: dict[int, EventState] = {
+    DELIVERED: "delivered",
+    SKIPPED: "skipped",
+    SUPPRESSED: "suppressed",
+    ERASED: "erased",
+    DEAD: "dead",
+}
+STATE_SQL = f"""CASE events.state
+    WHEN {DELIVERED} THEN 'delivered' WHEN {SKIPPED} THEN 'skipped' WHEN {SUPPRESSED} THEN 'suppressed'
+    WHEN {ERASED} THEN 'erased' WHEN {DEAD} THEN 'dead'
+    WHEN {IN_PART} THEN CASE WHEN parts.id IS NULL OR batches.state = {DONE} THEN 'delivered' ELSE 'pending' END
+    ELSE 'pending' END"""
+JOINED = "events LEFT JOIN parts ON parts.id = events.part LEFT JOIN batches ON batches.id = parts.batch"
+
+
+def known(tx: Tx, wanted: list[tuple[str, bytes]]) -> dict[tuple[str, bytes], Known]:
+    """Which of these (instance, event hash) have been seen, and how they stand.
+
+    A dead event of which something is still on its way counts as pending: it is not tried again yet.
+    """
+    found: dict[tuple[str, bytes], Known] = {}
+    for name, digest in wanted:
+        row = tx.db.execute(
+            "SELECT id, state, left, received FROM events WHERE instance=? AND hash=?",
+            (tx.instances.id(tx.db, name), digest),
+        ).get
+        if row is None:
+            continue
+        event, code, left, received = row
+        state = VISIBLE.get(code, "pending")
+        confirmed: frozenset[bytes] = frozenset()
+        if state == "dead":
+            state = "pending" if left > 0 else "dead"
+            confirmed = confirmed_of(tx, event)
+        found[name, digest] = Known(event, state, confirmed, received)
+    return found
+
+
+def confirmed_of(tx: Tx, event: int) -> frozenset[bytes]:
+    rows = tx.db.execute("SELECT digest FROM confirmed WHERE event=?", (event,))
+    return frozenset(digest for (digest,) in rows)
+
+
+def dead_letters(
+    tx: Tx, ids: list[int] | None = None, instance: str | None = None, limit: int = 100, after: int = 0
+) -> list[DeadLetter]:
+    """Dead letters by number, or all of an instance, oldest first."""
+    where, values = ["dead.id > ?"], [after]
+    if ids is not None:
+        where.append(f"dead.id IN ({','.join('?' * len(ids))})")
+        values += ids
+    if instance is not None:
+        where.append("instances.name = ?")
+        values.append(instance)  # type: ignore[arg-type]
+    rows = tx.db.execute(
+        "SELECT dead.id, instances.name, words.word, kind, dead.reason, path, created, event, delivery, left > 0, raw FROM dead"
+        " JOIN events ON events.id = event JOIN instances ON instances.id = events.instance"
+        f" JOIN words ON words.id = topic WHERE {' AND '.join(where)} ORDER BY dead.id LIMIT ?",
+        (*values, limit),
+    )
+    return [
+        DeadLetter(*row[:9], bool(row[9]), tx.open(row[10], b"dead"), confirmed_of(tx, row[7])) for row in list(rows)
+    ]
+
+
+def last_dead(tx: Tx) -> int:
+    """The highest number a dead letter has; a retry that fails again gets a higher one."""
+    return tx.one("SELECT max(id) FROM dead") or 0
+
+
+def discard(tx: Tx, ids: list[int], reason: str) -> int:
+    """A person gives these dead letters up: their events are skipped, with that reason."""
+    n = 0
+    for dead in ids:
+        row = tx.db.execute(
+            "SELECT event, instance FROM dead JOIN events ON events.id = event WHERE dead.id=?", (dead,)
+        ).get
+        if row is None:
+            continue
+        tx.db.execute("DELETE FROM dead WHERE id=?", (dead,))
+        tx.db.execute("UPDATE events SET state=?, reason=? WHERE id=?", (SKIPPED, tx.words.id(tx.db, reason), row[0]))
+        tx.move(row[1], "dead", "skipped")
+        n += 1
+    return n
+
+
+def held_deliveries(tx: Tx, instance: str, limit: int) -> list[int]:
+    """Deliveries put aside while the instance was paused, oldest first."""
+    rows = tx.db.execute(
+        "SELECT delivery FROM held WHERE instance=? ORDER BY delivery LIMIT ?",
+        (tx.instances.id(tx.db, instance), limit),
+    )
+    return [delivery for (delivery,) in rows]
+
+
+def held_events(tx: Tx, instance: str, limit: int) -> list[tuple[int, bytes, str, int]]:
+    """(row, event hash, topic, delivery) of an instance's events that wait behind an open circuit."""
+    rows = tx.db.execute(
+        "SELECT events.id, hash, word, delivery FROM events JOIN words ON words.id = topic"
+        " WHERE state=? AND instance=? ORDER BY events.id LIMIT ?",
+        (HELD, tx.instances.id(tx.db, instance), limit),
+    )
+    return list(rows)
+
+
+def raw_places(tx: Tx, rows: list[int]) -> dict[int, tuple[str, bytes, int, bytes | None]]:
+    """row -> (instance, event hash, delivery, packed event if the store kept it) for dead letters to come."""
+    found = {}
+    for row in rows:
+        name, digest, delivery, raw = tx.db.execute(
+            "SELECT name, hash, delivery, raw FROM events JOIN instances ON instances.id = events.instance"
+            " LEFT JOIN raws ON raws.event = events.id WHERE events.id=?",
+            (row,),
+        ).get
+        found[row] = (name, digest, delivery, tx.open(raw, b"dead") if raw else None)
+    return found
+
+
+def recount(tx: Tx) -> list[tuple[str, str, int, int]]:
+    """(instance, state, counter, true count) wherever a counter differs from its rows; [] when all is well."""
+    true: dict[tuple[int, str], int] = {}
+    for instance, state, n in tx.db.execute(
+        f"SELECT events.instance, {STATE_SQL} AS s, count(*) FROM {JOINED} GROUP BY events.instance, s"
+    ):
+        true[instance, state] = n
+        true[instance, "accepted"] = true.get((instance, "accepted"), 0) + n
+    for instance, n in tx.db.execute("SELECT instance, count(*) FROM held GROUP BY instance"):
+        for state in ("accepted", "pending"):
+            true[instance, state] = true.get((instance, state), 0) + n
+    wrong = []
+    for instance, name, state, n, pruned in tx.db.execute(
+        "SELECT instance, name, state, n, pruned FROM counts JOIN instances ON instances.id = instance"
+    ):
+        actual = true.pop((instance, state), 0) + pruned
+        if state != "duplicates" and actual != n:
+            wrong.append((name, state, n, actual))
+    names = dict(tx.db.execute("SELECT id, name FROM instances"))
+    wrong += [(names[instance], state, 0, n) for (instance, state), n in true.items() if n]
+    return wrong
+
+
+def progress(db: apsw.Connection) -> Progress:
+    """Deliveries below ``done_before`` are used up: nothing pending needs their raw bytes any more."""
+    ends = db.execute(
+        "SELECT (SELECT value + 1 FROM meta WHERE name='offset'),"
+        " (SELECT min(delivery) FROM events WHERE state IN (0, 7, 8) AND delivery > 0),"
+        " (SELECT min(delivery) FROM held), (SELECT min(delivery) FROM scrubs),"
+        " (SELECT min(first_delivery) FROM parts WHERE batch IS NULL),"
+        " (SELECT min(first_delivery) FROM batches JOIN parts ON parts.batch = batches.id WHERE batches.state < 2)"
+    ).get
+    rewrites = list(db.execute("SELECT delivery, body FROM rewrites ORDER BY delivery LIMIT 1000"))
+    return Progress(min(end for end in ends if end is not None), rewrites)
+
+
+def prune(tx: Tx, *, batches_before: int, dead_before: int, seen_before: Iterable[tuple[int, int]], limit: int) -> int:
+    """Retention, in ms: finished batches' bytes, dead letters, and event ids outside their window.
+
+    ``seen_before`` is (instance id, ms). Counters keep what pruned rows stood for. Returns rows removed.
+    """
+    removed = 0
+    done = "SELECT id FROM batches WHERE state=2 AND finished < ? LIMIT ?"
+    tx.db.execute(f"DELETE FROM parts WHERE batch IN ({done})", (batches_before, limit))
+    removed += tx.db.changes()
+    tx.db.execute(f"DELETE FROM batches WHERE id IN ({done})", (batches_before, limit))
+    for dead, event, instance in list(
+        tx.db.execute(
+            "SELECT dead.id, event, instance FROM dead JOIN events ON events.id = event WHERE created < ? LIMIT ?",
+            (dead_before, limit),
+        )
+    ):
+        tx.db.execute("DELETE FROM dead WHERE id=?", (dead,))
+        tx.db.execute("DELETE FROM events WHERE id=?", (event,))
+        _pruned(tx, instance, "dead")
+        removed += 1
+    tx.db.execute(
+        "DELETE FROM raws WHERE event IN (SELECT event FROM raws JOIN events ON events.id = event"
+        f" LEFT JOIN parts ON parts.id = part LEFT JOIN batches ON batches.id = batch WHERE {STATE_SQL} != 'pending'"
+        " LIMIT ?)",
+        (limit,),
+    )
+    for instance, before in seen_before:
+        rows = list(
+            tx.db.execute(
+                f"SELECT events.id, {STATE_SQL} FROM {JOINED} WHERE events.instance=? AND received < ?"
+                " ORDER BY events.id LIMIT ?",
+                (instance, before, limit),
+            )
+        )
+        for event, state in rows:
+            if state in ("pending", "dead"):
+                continue
+            tx.db.execute("DELETE FROM events WHERE id=?", (event,))
+            tx.db.execute("DELETE FROM confirmed WHERE event=?", (event,))
+            _pruned(tx, instance, state)
+            removed += 1
+    return removed
+
+
+def _pruned(tx: Tx, instance: int, state: str) -> None:
+    for name in (state, "accepted"):
+        tx.db.execute("UPDATE counts SET pruned=pruned+1 WHERE instance=? AND state=?", (instance, name))

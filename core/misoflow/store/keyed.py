@@ -1,0 +1,216 @@
+"""Products and users: each source's part is kept, the full record is their merge, and Miso gets that.
+
+Precedence: field by field the newest version wins; of equal versions the instance named later in the
+alphabet, then the source named later. Miso replaces a record whole, so a part is never sent alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from misoflow.store.schema import SEALED
+from misoflow.store.targets import target_done
+from misoflow.store.tx import Tx
+from misoflow.store.values import Part
+
+MAX_RECORDS = 100
+ID_FIELD = {"product": "product_id", "user": "user_id"}
+UPLOAD = {"product": "products", "user": "users"}
+NESTED = "custom_attributes"
+
+
+class Stored(msgspec.Struct):
+    """One source's part as kept: each field with the version that set it."""
+
+    id: str
+    version: Any
+    fields: dict[str, tuple[Any, Any]]
+    gone: bool = False
+
+
+def put(tx: Tx, env: int, instance: int, event: int, part: Part) -> int:
+    """Fold a part in. 1 if the event now waits for the record to reach Miso, 0 if the part was stale."""
+    where = (env, part.kind, part.key, instance, part.source)
+    sealed = tx.one("SELECT body FROM keyed_parts WHERE env=? AND kind=? AND key=? AND instance=? AND source=?", where)
+    old = msgspec.msgpack.decode(tx.open(sealed, b"keyed"), type=Stored) if sealed else None
+    if old is not None and (part.whole or part.gone or old.gone) and newer(old.version, part.version):
+        return 0
+    new = fold(old, part)
+    tx.db.execute(
+        "INSERT OR REPLACE INTO keyed_parts VALUES(?,?,?,?,?,?)",
+        (*where, tx.seal(msgspec.msgpack.encode(new), b"keyed")),
+    )
+    tx.db.execute(
+        "INSERT INTO keyed(env, kind, key, dirty) VALUES(?,?,?,1) ON CONFLICT DO UPDATE SET dirty=1",
+        (env, part.kind, part.key),
+    )
+    tx.db.execute(
+        "INSERT INTO waits(event, env, kind, key) VALUES(?,?,?,?) ON CONFLICT DO UPDATE SET batch=NULL",
+        (event, env, part.kind, part.key),
+    )
+    return 1
+
+
+def fold(old: Stored | None, part: Part) -> Stored:
+    """A source's stored part after ``part``."""
+    flat = flatten(part.fields)
+    fields = {name: (value, part.version) for name, value in flat.items()}
+    if part.gone:
+        return Stored(part.id, part.version, {}, gone=True)
+    if part.whole or old is None or old.gone:
+        fields |= dict.fromkeys(part.remove, (None, part.version))
+        return Stored(part.id, part.version, fields)
+    merged = dict(old.fields)
+    for name, (value, version) in {**fields, **dict.fromkeys(part.remove, (None, part.version))}.items():
+        if name not in merged or not newer(merged[name][1], version):
+            merged[name] = (value, version)
+    latest = old.version if newer(old.version, part.version) else part.version
+    return Stored(part.id, latest, merged)
+
+
+def newer(a: Any, b: Any) -> bool:
+    """Whether version a is strictly newer than b; of mixed types the text forms decide."""
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return a > b
+    return str(a) > str(b)
+
+
+def flatten(fields: dict[str, Any]) -> dict[str, Any]:
+    """Custom attributes become fields of their own, so that two sources can each set some."""
+    flat = {name: value for name, value in fields.items() if name != NESTED}
+    for name, value in (fields.get(NESTED) or {}).items():
+        flat[f"{NESTED}.{name}"] = value
+    return flat
+
+
+def merged(tx: Tx, env: int, kind: str, key: bytes) -> tuple[str, dict[str, Any] | None]:
+    """The record's id and its full record, or None when no source has it any more."""
+    rows = tx.db.execute(
+        "SELECT body FROM keyed_parts JOIN instances ON instances.id = instance"
+        " WHERE env=? AND kind=? AND key=? ORDER BY instances.name, source",
+        (env, kind, key),
+    )
+    parts = [msgspec.msgpack.decode(tx.open(body, b"keyed"), type=Stored) for (body,) in rows]
+    best: dict[str, tuple[Any, Any]] = {}
+    for part in parts:
+        for name, (value, version) in part.fields.items():
+            if name not in best or not newer(best[name][1], version):
+                best[name] = (value, version)
+    if all(part.gone for part in parts):
+        return (parts[0].id if parts else "", None)
+    record: dict[str, Any] = {ID_FIELD[kind]: parts[-1].id}
+    custom: dict[str, Any] = {}
+    for name in sorted(best):
+        value = best[name][0]
+        if value is None or name == ID_FIELD[kind]:
+            continue
+        if name.startswith(NESTED + "."):
+            custom[name[len(NESTED) + 1 :]] = value
+        else:
+            record[name] = value
+    if custom:
+        record[NESTED] = custom
+    return parts[-1].id, record
+
+
+Check = Callable[[str, dict[str, Any]], str | None]
+"""(kind, full record) -> why Miso would refuse it, or None."""
+
+
+def seal(tx: Tx, env: int, kind: str, check: Check, now: int) -> list[tuple[int, str]]:
+    """Make batches of the dirty records of one kind; at most one batch in flight holds a record.
+
+    Returns (event, reason) of events whose merged record Miso would refuse.
+    """
+    rows = list(
+        tx.db.execute(
+            "SELECT key, delivered FROM keyed WHERE env=? AND kind=? AND dirty=1 AND batch IS NULL LIMIT ?",
+            (env, kind, MAX_RECORDS),
+        )
+    )
+    uploads: list[tuple[bytes, bytes]] = []
+    removals: list[tuple[bytes, bytes]] = []
+    refused: list[tuple[int, str]] = []
+    for key, delivered in rows:
+        record_id, record = merged(tx, env, kind, key)
+        body = msgspec.json.encode(record, order="sorted") if record is not None else record_id.encode()
+        digest = hashlib.sha256(body).digest()[:16] if record is not None else b""
+        why = check(kind, record) if record is not None else None
+        if why is not None:
+            refused += [(event, why) for event in _waiting(tx, env, kind, key)]
+            tx.db.execute("DELETE FROM waits WHERE env=? AND kind=? AND key=? AND batch IS NULL", (env, kind, key))
+            tx.db.execute("UPDATE keyed SET dirty=0 WHERE env=? AND kind=? AND key=?", (env, kind, key))
+        elif (delivered or b"") == digest:
+            settle(tx, env, kind, key, None, digest)
+            tx.db.execute("UPDATE keyed SET dirty=0 WHERE env=? AND kind=? AND key=?", (env, kind, key))
+        else:
+            (removals if record is None else uploads).append((key, body))
+    _write(tx, env, kind, UPLOAD[kind], uploads, now)
+    _write(tx, env, kind, f"delete_{UPLOAD[kind]}", removals, now)
+    return refused
+
+
+def _waiting(tx: Tx, env: int, kind: str, key: bytes) -> list[int]:
+    rows = tx.db.execute("SELECT event FROM waits WHERE env=? AND kind=? AND key=? AND batch IS NULL", (env, kind, key))
+    return [event for (event,) in rows]
+
+
+def _write(tx: Tx, env: int, kind: str, batch_kind: str, rows: list[tuple[bytes, bytes]], now: int) -> None:
+    if not rows:
+        return
+    todo = msgspec.json.encode([[(0, len(rows))]]).decode()
+    batch = tx.one(
+        "INSERT INTO batches(env, kind, state, n, todo, body, created) VALUES(?,?,?,?,?,?,?) RETURNING id",
+        (env, batch_kind, SEALED, len(rows), todo, tx.seal(b"\n".join(b for _, b in rows), b"batch"), now),
+    )
+    for position, (key, body) in enumerate(rows):
+        digest = b"" if batch_kind.startswith("delete") else hashlib.sha256(body).digest()[:16]
+        tx.db.execute(
+            "UPDATE keyed SET dirty=0, batch=?, position=?, sending=? WHERE env=? AND kind=? AND key=?",
+            (batch, position, digest, env, kind, key),
+        )
+        tx.db.execute(
+            "UPDATE waits SET batch=? WHERE env=? AND kind=? AND key=? AND batch IS NULL",
+            (batch, env, kind, key),
+        )
+
+
+def settle(tx: Tx, env: int, kind: str, key: bytes, batch: int | None, digest: bytes) -> None:
+    """Miso holds the record as sent: its waiting events have reached one target."""
+    rows = list(
+        tx.db.execute(
+            "DELETE FROM waits WHERE env=? AND kind=? AND key=? AND batch IS ? RETURNING event",
+            (env, kind, key, batch),
+        )
+    )
+    for (event,) in rows:
+        target_done(tx, event)
+    tx.db.execute(
+        "UPDATE keyed SET delivered=?, batch=NULL, sending=NULL, position=NULL WHERE env=? AND kind=? AND key=?",
+        (digest, env, kind, key),
+    )
+
+
+def in_batch(tx: Tx, batch: int) -> dict[int, tuple[int, str, bytes, bytes]]:
+    """position -> (env, kind, key, digest as sent) of a batch of products or users."""
+    rows = tx.db.execute("SELECT position, env, kind, key, sending FROM keyed WHERE batch=?", (batch,))
+    return {position: (env, kind, key, sending) for position, env, kind, key, sending in rows}
+
+
+def refuse(tx: Tx, batch: int, env: int, kind: str, key: bytes) -> list[int]:
+    """Miso refused this record: its events are returned, and it is not sent again until it changes."""
+    rows = list(
+        tx.db.execute(
+            "DELETE FROM waits WHERE env=? AND kind=? AND key=? AND batch=? RETURNING event",
+            (env, kind, key, batch),
+        )
+    )
+    tx.db.execute(
+        "UPDATE keyed SET batch=NULL, sending=NULL, position=NULL WHERE env=? AND kind=? AND key=?",
+        (env, kind, key),
+    )
+    return [event for (event,) in rows]

@@ -1,0 +1,161 @@
+"""The tables of store.db, and how the file is opened: by one owner to write, by others read-only.
+
+The state of an event is its batch's state: an event whose records all lie in one part has ``state`` IN_PART
+and follows the part's batch without a row being touched. Only exceptions carry a state of their own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from misoflow.errors import ConfigError
+
+APPLICATION_ID = 0x6D69736F  # "miso"
+VERSION = 1
+
+PENDING, DELIVERED, SKIPPED, SUPPRESSED, ERASED, DEAD, IN_PART, SPREAD, HELD = range(9)
+"""Event states as stored. IN_PART: as its part's batch; SPREAD: several targets, ``left`` of them open;
+HELD: its topic's circuit is open, so it waits untranslated."""
+
+SEALED, TASK, DONE = range(3)
+"""Batch states: to be sent; accepted by Miso and its task is followed; finished."""
+
+TABLES = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE instances(
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+    paused TEXT, fix TEXT, paused_at INTEGER);
+CREATE TABLE envs(
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+    halted TEXT, fix TEXT, halted_at INTEGER);
+CREATE TABLE counts(
+    instance INTEGER NOT NULL, state TEXT NOT NULL, n INTEGER NOT NULL, pruned INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY(instance, state)) WITHOUT ROWID;
+CREATE TABLE words(id INTEGER PRIMARY KEY, word TEXT NOT NULL UNIQUE);
+
+CREATE TABLE events(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    instance INTEGER NOT NULL, hash BLOB NOT NULL, topic INTEGER NOT NULL, received INTEGER NOT NULL,
+    delivery INTEGER NOT NULL, who BLOB, state INTEGER NOT NULL, part INTEGER, left INTEGER NOT NULL DEFAULT 0,
+    reason INTEGER);
+CREATE UNIQUE INDEX events_hash ON events(instance, hash);
+CREATE INDEX events_who ON events(who) WHERE who IS NOT NULL;
+CREATE INDEX events_open ON events(delivery) WHERE state IN (0, 7, 8);
+
+CREATE TABLE dead(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, event INTEGER NOT NULL UNIQUE, kind TEXT NOT NULL,
+    reason TEXT NOT NULL, path TEXT NOT NULL, raw BLOB NOT NULL, created INTEGER NOT NULL);
+CREATE TABLE raws(event INTEGER PRIMARY KEY, raw BLOB NOT NULL);
+CREATE TABLE confirmed(event INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY(event, digest)) WITHOUT ROWID;
+CREATE TABLE held(delivery INTEGER PRIMARY KEY, instance INTEGER NOT NULL);
+CREATE TABLE circuits(
+    instance INTEGER NOT NULL, topic TEXT NOT NULL, opened INTEGER NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY(instance, topic)) WITHOUT ROWID;
+CREATE TABLE claims(scope BLOB PRIMARY KEY, event INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX claims_event ON claims(event);
+
+CREATE TABLE parts(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, env INTEGER NOT NULL, batch INTEGER,
+    n INTEGER NOT NULL, size INTEGER NOT NULL, events INTEGER NOT NULL, instance_events BLOB NOT NULL,
+    members BLOB NOT NULL, spread BLOB NOT NULL, body BLOB NOT NULL,
+    first_delivery INTEGER NOT NULL, created INTEGER NOT NULL);
+CREATE INDEX parts_open ON parts(env, id) WHERE batch IS NULL;
+CREATE INDEX parts_batch ON parts(batch) WHERE batch IS NOT NULL;
+CREATE TABLE batches(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, env INTEGER NOT NULL, kind TEXT NOT NULL, state INTEGER NOT NULL,
+    n INTEGER NOT NULL, todo TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0, requests INTEGER NOT NULL DEFAULT 0,
+    bad TEXT NOT NULL DEFAULT '[]', suspects TEXT NOT NULL DEFAULT '{}',
+    rounds INTEGER NOT NULL DEFAULT 0, task TEXT, task_at INTEGER,
+    body BLOB, created INTEGER NOT NULL, finished INTEGER);
+CREATE INDEX batches_open ON batches(env, id) WHERE state < 2;
+CREATE INDEX batches_finished ON batches(finished) WHERE state = 2;
+
+CREATE TABLE keyed(
+    env INTEGER NOT NULL, kind TEXT NOT NULL, key BLOB NOT NULL, dirty INTEGER NOT NULL, batch INTEGER,
+    position INTEGER, sending BLOB, delivered BLOB,
+    PRIMARY KEY(env, kind, key)) WITHOUT ROWID;
+CREATE INDEX keyed_dirty ON keyed(env, kind) WHERE dirty = 1 AND batch IS NULL;
+CREATE INDEX keyed_batch ON keyed(batch) WHERE batch IS NOT NULL;
+CREATE TABLE keyed_parts(
+    env INTEGER NOT NULL, kind TEXT NOT NULL, key BLOB NOT NULL, instance INTEGER NOT NULL,
+    source TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(env, kind, key, instance, source)) WITHOUT ROWID;
+CREATE TABLE waits(
+    event INTEGER NOT NULL, env INTEGER NOT NULL, kind TEXT NOT NULL, key BLOB NOT NULL, batch INTEGER,
+    PRIMARY KEY(env, kind, key, event)) WITHOUT ROWID;
+CREATE INDEX waits_event ON waits(event);
+CREATE TABLE late(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, event INTEGER NOT NULL, env INTEGER NOT NULL, key BLOB NOT NULL,
+    due INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX late_key ON late(key);
+CREATE TABLE aliases(
+    key BLOB PRIMARY KEY, anonymous_id BLOB NOT NULL, created INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE fetches(
+    instance INTEGER NOT NULL, kind TEXT NOT NULL, ref TEXT NOT NULL, due INTEGER NOT NULL,
+    tries INTEGER NOT NULL, PRIMARY KEY(instance, kind, ref)) WITHOUT ROWID;
+CREATE TABLE fetch_waits(
+    instance INTEGER NOT NULL, kind TEXT NOT NULL, ref TEXT NOT NULL, event INTEGER NOT NULL,
+    PRIMARY KEY(instance, kind, ref, event)) WITHOUT ROWID;
+CREATE TABLE links(who BLOB NOT NULL, anonymous BLOB NOT NULL, PRIMARY KEY(who, anonymous)) WITHOUT ROWID;
+CREATE TABLE tombstones(
+    env INTEGER NOT NULL, who BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(env, who)) WITHOUT ROWID;
+CREATE TABLE scrubs(delivery INTEGER PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE rewrites(delivery INTEGER PRIMARY KEY, body BLOB NOT NULL, created INTEGER NOT NULL);
+CREATE TABLE kv(
+    instance INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY(instance, name)) WITHOUT ROWID;
+"""
+
+
+def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
+    """The owner's connection; makes the file if it is absent.
+
+    ``check`` is the vault's check value: ConfigError when the file was written with another key, when it is
+    not ours, or when a newer version wrote it.
+    """
+    fresh = not path.exists()
+    db = apsw.Connection(str(path))
+    try:
+        db.set_busy_timeout(4000)
+        if not fresh:
+            _refuse_foreign(db, path)
+        db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;").fetchall()
+        db.execute("PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32768").fetchall()
+        with db:
+            if not db.execute("SELECT 1 FROM sqlite_schema WHERE name='meta'").fetchall():
+                db.execute(TABLES)
+                db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}")
+                db.execute("INSERT INTO meta VALUES('key_check', ?)", (check,))
+                db.execute("INSERT INTO meta VALUES('offset', 0)")
+    except apsw.Error as error:
+        db.close()
+        raise ConfigError(str(path), f"cannot be used: {error}; run: misoflow repair") from None
+    known = db.execute("SELECT value FROM meta WHERE name='key_check'").get
+    if known != check:
+        db.close()
+        raise ConfigError("engine.key", f"{path} was written with another key; restore that key")
+    return db
+
+
+def open_for_reading(path: Path) -> apsw.Connection:
+    """A read-only connection that never checkpoints; apsw.CantOpenError if there is no store yet."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    db.set_busy_timeout(4000)
+    return db
+
+
+def _refuse_foreign(db: apsw.Connection, path: Path) -> None:
+    if path.stat().st_size == 0:
+        return
+    try:
+        application = db.execute("PRAGMA application_id").get
+        version = db.execute("PRAGMA user_version").get
+    except apsw.Error as error:
+        raise ConfigError(str(path), f"is damaged ({error}); run: misoflow repair") from None
+    if application not in (0, APPLICATION_ID) or (application == 0 and version != 0):
+        raise ConfigError(str(path), "is not a misoflow store; name another folder in engine.data")
+    if version > VERSION:
+        raise ConfigError(
+            str(path), f"was written by a newer misoflow (store version {version}, this one knows {VERSION})"
+        )

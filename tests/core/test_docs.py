@@ -1,0 +1,150 @@
+"""The documents keep their word: the README's commands run, links lead somewhere, every command is documented."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+from misoflow import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+
+
+def documents() -> list[Path]:
+    named = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
+    return [*named, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "connectors").rglob("*.md"))]
+
+
+def anchors(text: str) -> set[str]:
+    """The names under which a page's headings can be linked, as GitHub makes them."""
+    plain = FENCE.sub("", text)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(plain)}
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_between_files_resolve(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            broken.append(link)
+    assert broken == []
+
+
+def commands(group: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command with its full name, such as ``misoflow dead list``."""
+    if isinstance(group, click.Group):
+        for part, command in group.commands.items():
+            if not command.hidden:
+                yield from commands(command, f"{name} {part}")
+    else:
+        yield name, group
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text()
+    missing = []
+    for name, command in commands(typer.main.get_command(cli.app), "misoflow"):
+        missing += [] if name in text else [name]
+        for parameter in command.params:
+            options = [option for option in parameter.opts if option.startswith("--")]
+            missing += [f"{name} {option}" for option in options if f"`{option}" not in text]
+    assert missing == []
+
+
+def test_no_documented_command_is_gone() -> None:
+    known = {name for name, _ in commands(typer.main.get_command(cli.app), "misoflow")}
+    groups = {name.rsplit(" ", 1)[0] for name in known}
+    text = "\n".join(page.read_text() for page in documents() if page.name != "decisions.md")
+    used = set(re.findall(r"`(misoflow [a-z]+(?: [a-z]+)?)", text))
+    gone = {use for use in used if use not in known and use not in groups and use.rsplit(" ", 1)[0] not in known}
+    assert gone == set()
+
+
+# What stands for a command of the README here: the clone is a copy already, the environment is this one, a
+# suite inside of the suite would never end, and a person would read `tail` for a while and then stop it.
+SUBSTITUTES = (
+    (re.compile(r"git clone \S+( \S+)?"), ":"),
+    (re.compile(r"cd misoflow\b"), ":"),
+    (re.compile(r"make (test|test-real|test-all|lint|bench)\b"), r"make --dry-run \1 >/dev/null"),
+    (re.compile(r"^(misoflow|\S*/misoflow) (run|serve|work|sandbox)\b([^&|]*)&?$"), r"server \1 \2\3"),
+    (re.compile(r"^((?:\S*/)?misoflow tail\b.*)$"), r"for_a_while \1"),
+)
+PRELUDE = r"""
+set -euo pipefail
+server() {
+  "$@" >"$PWD/.out.$2" &
+  for _ in $(seq 200); do
+    if grep -q ready "$PWD/.out.$2"; then return; fi
+    kill -0 $!
+    sleep 0.1
+  done
+  echo "no 'ready' from: $*"; exit 1
+}
+for_a_while() { timeout --preserve-status --signal=INT 3 "$@" || [ $? -eq 130 ]; }
+trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+set -x
+"""
+
+
+def readme_script() -> str:
+    """All blocks of the README marked ``sh``, in their order, as one script."""
+    lines = [PRELUDE]
+    blocks = [body for kind, body in FENCE.findall((ROOT / "README.md").read_text()) if kind == "sh"]
+    assert blocks, "the README shows no command"
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        command = re.sub(r"\s+#.*$", "", line).strip()
+        for pattern, substitute in SUBSTITUTES:
+            command = pattern.sub(substitute, command)
+        lines.append(command)
+    return "\n".join(lines)
+
+
+def copy_of_the_repository(folder: Path) -> None:
+    """What a clone would hold, with an environment that is ready."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (folder / ".venv" / ".ready").touch()
+
+
+def test_the_readmes_commands_run(tmp_path: Path) -> None:
+    folder = tmp_path / "misoflow"
+    folder.mkdir()
+    copy_of_the_repository(folder)
+    roots = os.pathsep.join(str(folder / root) for root in ("core", "webhooks", "connectors"))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", readme_script()],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "PYTHONPATH": roots, "COLUMNS": "120"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]

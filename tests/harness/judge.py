@@ -1,0 +1,77 @@
+"""The judge: after the faults, what misoflow says, what Miso holds and what was acknowledged must agree."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from misoflow.config import load
+from misoflow.connector import Event, Request
+from misoflow.instances import Instances
+from misoflow.pipeline import Translator, from_ms, split
+from misoflow.store.values import Outcome
+from misoflow.vault import Vault
+
+from tests.harness.world import World
+
+
+@dataclass
+class Verdict:
+    """What the judge found; empty lists are good."""
+
+    missing: list[str]
+    invented: list[str]
+    changed: list[str]
+    duplicates: list[str]
+    counts: dict[str, Any]
+    resent_requests: int
+
+    def sound(self) -> bool:
+        return not (self.missing or self.invented or self.changed or self.duplicates)
+
+
+def expected(world: World, events: dict[str, dict[str, Any]]) -> dict[str, list[bytes]]:
+    """message id → the records (bytes) that a pure translation makes of it."""
+    settings = load(Path(world.config))
+    instance = Instances(settings).get("web")
+    assert instance is not None
+    translator = Translator(Vault(b"j" * 32, None))
+    made: dict[str, list[bytes]] = {}
+    for message, data in events.items():
+        outcomes: list[Outcome] = []
+        request = Request(json.dumps(data).encode(), channel="webhook", received_at=from_ms(1_795_000_000_000))
+        found, _ = split(instance, request)
+        for item in found:
+            outcomes.append(translator.outcome(instance, Event(item.id, item.topic, item.data, item.received_at), 1)[0])
+        made[message] = [piece.body for outcome in outcomes for piece in outcome.pieces]
+    return made
+
+
+def canonical(body: bytes) -> str:
+    return msgspec.json.encode(msgspec.json.decode(body), order="sorted").decode()
+
+
+def judge(world: World) -> Verdict:
+    """Run when everything is settled."""
+    lines = world.get("/_sandbox/records?kind=interactions").splitlines()
+    at_miso = Counter(canonical(line) for line in lines)
+    by_uuid: dict[str, set[str]] = {}
+    for line in at_miso:
+        uuid = json.loads(line)["context"]["custom_context"]["uuid"]
+        by_uuid.setdefault(uuid, set()).add(line)
+    owed = {canonical(b): m for m, bodies in expected(world, world.acknowledged).items() for b in bodies}
+    possible = {canonical(b) for bodies in expected(world, world.sent).values() for b in bodies}
+    wire = json.loads(world.get("/_sandbox/wire"))
+    posts = Counter(one["sha256"] for one in wire if one["method"] == "POST")
+    return Verdict(
+        missing=[message for body, message in owed.items() if body not in at_miso],
+        invented=[body for body in at_miso if body not in possible],
+        changed=[uuid for uuid, versions in by_uuid.items() if len(versions) > 1],
+        duplicates=[body for body, n in at_miso.items() if n > 1],
+        counts=world.status()["instances"]["web"],
+        resent_requests=sum(n - 1 for n in posts.values()),
+    )

@@ -1,0 +1,76 @@
+"""What the receiver answers: small JSON bodies, built once where they are always the same.
+
+Senders show these texts to people (Segment's Event Delivery quotes the body), so each says what is wrong. What
+a stranger gets for a bad signature and for an unknown name is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Header = tuple[bytes, bytes]
+RETRY_AFTER = 5
+"""Seconds that a sender is asked to wait when we cannot take anything in."""
+
+
+class Answer:
+    """Status, headers and body of one answer; ``outcome`` is its label in the metrics."""
+
+    __slots__ = ("body", "finish", "headers", "outcome", "start", "status")
+
+    def __init__(self, status: int, body: bytes, outcome: str, *extra: Header) -> None:
+        self.status = status
+        self.body = body
+        self.outcome = outcome
+        self.headers: list[Header] = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *extra,
+        ]
+        self.start = {"type": "http.response.start", "status": status, "headers": self.headers}
+        self.finish = {"type": "http.response.body", "body": body}
+
+    def with_headers(self, extra: list[Header]) -> Answer:
+        """The same answer with more headers."""
+        return Answer(self.status, self.body, self.outcome, *self.headers[2:], *extra) if extra else self
+
+
+def accepted(content: Any = None) -> Answer:
+    """2xx with a connector's answer, or the plain one where that cannot be written as JSON."""
+    try:
+        body = msgspec.json.encode({"success": True} if content is None else content)
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        body = b'{"success":true}'
+    return Answer(200, body, "accepted")
+
+
+def refusal(status: int, message: str, outcome: str, *extra: Header) -> Answer:
+    return Answer(status, msgspec.json.encode({"success": False, "message": message}), outcome, *extra)
+
+
+def malformed(message: str) -> Answer:
+    return refusal(400, message, "malformed")
+
+
+def unavailable(message: str) -> Answer:
+    return refusal(503, message, "unavailable", (b"retry-after", b"%d" % RETRY_AFTER))
+
+
+OK = accepted()
+ALIVE = Answer(200, b'{"status":"ok"}', "alive")
+UNAUTHORIZED = refusal(401, "the signature or key does not fit this address", "unauthorized")
+NOT_FOUND = refusal(404, "nothing is here", "not_found")
+WRONG_ORIGIN = refusal(403, "this origin is not among the instance's origins", "unauthorized")
+WRONG_METHOD = refusal(405, "send deliveries here by POST", "method", (b"allow", b"POST"))
+TOO_LARGE = refusal(413, "the body is larger than this address takes", "too_large")
+UNKNOWN_ENCODING = refusal(415, "content-encoding must be gzip or absent", "malformed")
+MALFORMED_GZIP = malformed("Malformed gzip content")
+TOO_MANY_FIELDS = malformed("the query has too many fields")
+BUSY = unavailable("more deliveries are arriving than can be stored; send it again later")
+STOPPING = unavailable("the receiver is restarting; send it again in a moment")
+NOT_STORED = unavailable("the delivery could not be stored; send it again later")
+TOO_FAST = refusal(429, "more deliveries a second than this instance takes", "limited", (b"retry-after", b"1"))
+BROKEN = unavailable("this instance cannot start with its present settings; its owner must mend them")
+CANNOT_JUDGE = unavailable("the signature cannot be checked at this moment; send it again later")

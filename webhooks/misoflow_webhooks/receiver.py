@@ -1,0 +1,227 @@
+"""The public ASGI application: hooks and ``/healthz``, nothing else.
+
+The order of things is the promise: cap and read the body, verify it, put it on the disk, and only then 2xx.
+What a stranger can learn is kept small: an unknown name goes through the same steps as a known one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from misoflow import crash
+from misoflow.connector import Request
+from misoflow.errors import Halt, Reject, Retry, Unauthorized
+from misoflow.inbox import Inbox, InboxFull, InboxUnavailable
+
+from misoflow_webhooks import answers
+from misoflow_webhooks.answers import Answer, Header
+from misoflow_webhooks.body import Crowded, Gone, Held, Malformed, Receive, TooLarge, check_json, inflate, read_body
+from misoflow_webhooks.metrics import Metrics
+from misoflow_webhooks.routes import PREFIX, Routes, Target, cors_headers, preflight_headers
+
+log = logging.getLogger("misoflow.serve")
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = dict[str, Any]
+
+MAX_QUERY_FIELDS = 1000
+MAX_TENANT = 255
+HELD_BYTES = 256 * 1024 * 1024
+INFLATE_IN_THREAD = 16 * 1024
+_ENCODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
+
+
+class Refused(Exception):
+    """Ends a request with this answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Receiver:
+    """Takes deliveries in. ``stopping`` makes it send new ones away, while those in flight are finished."""
+
+    def __init__(self, routes: Routes, inbox: Inbox, metrics: Metrics) -> None:
+        self.stopping = False
+        self._routes = routes
+        self._inbox = inbox
+        self._metrics = metrics
+        self._held = Held(HELD_BYTES)
+        self._complained: dict[str, float] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path[: len(PREFIX)].lower() == PREFIX:
+            await self._hook(path, scope, receive, send)
+            return
+        answer = answers.NOT_FOUND
+        if path == "/healthz":
+            answer = answers.ALIVE if scope["method"] in ("GET", "HEAD") else answers.WRONG_METHOD
+        await _send(send, answer)
+
+    async def _hook(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        target = self._routes.find(path)
+        headers = _headers(scope["headers"])
+        extra: list[Header] | None = []
+        if target is not None and target.route.cors:
+            extra = cors_headers(target, headers.get("origin", ""))
+        try:
+            if extra is None:
+                raise Refused(answers.WRONG_ORIGIN)
+            if scope["method"] == "OPTIONS" and target is not None and target.route.cors:
+                preflight = preflight_headers(target, headers.get("access-control-request-headers", ""))
+                raise Refused(Answer(200, b"", "preflight", *preflight))
+            answer = await self._take(target, scope, headers, receive)
+        except Refused as refused:
+            answer = refused.answer
+        except Gone:
+            return
+        self._metrics.answered(target.hook.name if target else "", answer.outcome, time.perf_counter() - started)
+        await _send(send, answer.with_headers(extra) if extra else answer)
+
+    async def _take(self, target: Target | None, scope: Scope, headers: dict[str, str], receive: Receive) -> Answer:
+        method: str = scope["method"]
+        if method not in self._routes.methods:
+            raise Refused(answers.WRONG_METHOD)
+        if self.stopping:
+            raise Refused(answers.STOPPING)
+        if target is not None and target.hook.connector is None:
+            raise Refused(answers.BROKEN)
+        body = await self._body(target, headers, receive)
+        crash.point("serve.body_read")
+        query = _query(scope["query_string"]) if scope["query_string"] else {}
+        if target is None:
+            hmac.digest(b"nobody", body, "sha256")  # about what a real check takes
+            raise Refused(answers.UNAUTHORIZED)
+        request = Request(body, headers, target.route.channel, target.path, method, query)
+        name = self._verified(target, request)
+        if method not in target.route.methods:
+            raise Refused(answers.WRONG_METHOD)
+        if not target.route.signed and method != "GET":
+            try:
+                check_json(body)
+            except Malformed as error:
+                raise Refused(answers.malformed(str(error))) from None
+        if target.hook.rate is not None and not target.hook.rate.take():
+            raise Refused(answers.TOO_FAST)
+        await self._store(name, _to_keep(target, request))
+        crash.point("serve.before_answer")
+        return _answer(target, request)
+
+    async def _body(self, target: Target | None, headers: dict[str, str], receive: Receive) -> bytes:
+        limits = target.route if target is not None else self._routes
+        zipped = _ENCODINGS.get(headers.get("content-encoding", "").strip().lower())
+        if zipped is None:
+            raise Refused(answers.UNKNOWN_ENCODING)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > limits.max_body:
+            raise Refused(answers.TOO_LARGE)
+        try:
+            body = await read_body(receive, limits.max_body, self._held)
+            if zipped and len(body) < INFLATE_IN_THREAD:
+                return inflate(body, limits.max_inflated)
+            if zipped:
+                return await asyncio.to_thread(inflate, body, limits.max_inflated)
+        except TooLarge:
+            raise Refused(answers.TOO_LARGE) from None
+        except Crowded:
+            raise Refused(answers.BUSY) from None
+        except Malformed:
+            raise Refused(answers.MALFORMED_GZIP) from None
+        return body
+
+    def _verified(self, target: Target, request: Request) -> str:
+        """The instance's name, with its tenant if it has several; whatever goes wrong ends in an answer."""
+        hook = target.hook
+        assert hook.connector is not None
+        try:
+            hook.connector.verify(request)
+        except Unauthorized:
+            raise Refused(answers.UNAUTHORIZED) from None
+        except Reject as error:
+            raise Refused(answers.malformed(error.reason)) from None
+        except (Retry, Halt, OSError) as error:
+            self._complain(hook.name, error)
+            raise Refused(answers.CANNOT_JUDGE) from None
+        except Exception as error:
+            self._complain(hook.name, error)
+            raise Refused(answers.UNAUTHORIZED) from None
+        if hook.one_tenant:
+            return hook.name
+        try:
+            tenant = hook.connector.tenant(request)
+            if not isinstance(tenant, str) or len(tenant) > MAX_TENANT or not tenant.isprintable():
+                raise ValueError
+        except Exception:
+            raise Refused(answers.malformed("the delivery does not say which install it belongs to")) from None
+        return f"{hook.name}/{tenant}" if tenant else hook.name
+
+    async def _store(self, name: str, request: Request) -> None:
+        try:
+            await self._inbox.append([(name, request)])
+        except (InboxFull, InboxUnavailable) as error:
+            self._complain("inbox", error)
+            raise Refused(answers.NOT_STORED) from None
+
+    def _complain(self, where: str, error: Exception) -> None:
+        """Log a trouble of ours, at most once a minute for each place."""
+        now = time.monotonic()
+        if now - self._complained.get(where, -60) >= 60:
+            self._complained[where] = now
+            text = str(error) if isinstance(error, InboxFull | InboxUnavailable) else type(error).__name__
+            log.error("%s: %s", where, text)
+
+
+def _headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Lower-case names; a header that comes twice is joined by a comma."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key = name.decode("latin-1")
+        text = value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
+    except ValueError:
+        raise Refused(answers.TOO_MANY_FIELDS) from None
+
+
+def _to_keep(target: Target, request: Request) -> Request:
+    """The delivery without the headers that the route does not keep; they may hold secrets."""
+    names = ("content-type", *target.route.keep)
+    kept = {name: request.headers[name] for name in names if name in request.headers}
+    return Request(
+        request.body,
+        kept,
+        request.channel,
+        request.path,
+        request.method,
+        request.query,
+    )
+
+
+def _answer(target: Target, request: Request) -> Answer:
+    """The delivery is on the disk: whatever a connector's ``answer`` does, this is a 2xx."""
+    if target.hook.plain_answer or target.hook.connector is None:
+        return answers.OK
+    try:
+        return answers.accepted(target.hook.connector.answer(request))
+    except Exception:
+        log.exception("instance %s: answer() failed; the plain answer was sent", target.hook.name)
+        return answers.OK
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    await send(answer.start)
+    await send(answer.finish)

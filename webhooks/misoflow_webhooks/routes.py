@@ -1,0 +1,166 @@
+"""From a path to an instance's route: case and trailing slashes do not matter, and nothing is redirected."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from misoflow.config import Settings
+from misoflow.connector import Connector, Route
+from misoflow.registry import load_connector
+
+from misoflow_webhooks.answers import Header
+
+log = logging.getLogger("misoflow.serve")
+
+PREFIX = "/hooks/"
+CORS_SECONDS = b"604800"
+
+
+class Rate:
+    """An instance's own bound on deliveries a second; a second's worth may come at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._most = max(1.0, per_second)
+        self._left = self._most
+        self._seen = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether one more may come in now."""
+        now = time.monotonic()
+        self._left = min(self._most, self._left + (now - self._seen) * self._per_second)
+        self._seen = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """An instance as the receiver knows it; without a connector if it cannot start."""
+
+    name: str
+    connector: Connector[Any] | None
+    origins: frozenset[str] = frozenset()
+    plain_answer: bool = True
+    """Whether the connector leaves the answer's body as it is."""
+    one_tenant: bool = True
+    rate: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes; ``path`` is the part below the instance."""
+
+    hook: Hook
+    route: Route
+    path: str
+
+
+class Routes:
+    """All paths of all instances. ``methods`` and ``max_body`` are the widest of any of them."""
+
+    def __init__(self, hooks: Iterable[Hook]) -> None:
+        self._hooks = {hook.name.lower(): hook for hook in hooks}
+        self._exact: dict[str, Target] = {}
+        self.methods = {"POST"}
+        self.max_body = Route().max_body
+        self.max_inflated = Route().max_inflated
+        for name, hook in self._hooks.items():
+            for route in _routes(hook):
+                self.methods.update(route.methods)
+                self.max_body = max(self.max_body, route.max_body)
+                self.max_inflated = max(self.max_inflated, route.max_inflated)
+                if "*" not in route.path.split("/"):
+                    path = PREFIX + name + ("/" + route.path if route.path else "")
+                    self._exact.setdefault(path, Target(hook, route, route.path))
+
+    def find(self, path: str) -> Target | None:
+        """The target of a path as sent, or None."""
+        target = self._exact.get(path)
+        if target is None and path.startswith("/"):
+            path = path.lower().rstrip("/")
+            target = self._exact.get(path) or self._wild(path)
+        return target
+
+    def _wild(self, path: str) -> Target | None:
+        if not path.startswith(PREFIX):
+            return None
+        name, _, rest = path[len(PREFIX) :].partition("/")
+        hook = self._hooks.get(name)
+        if hook is None:
+            return None
+        if hook.connector is None:
+            return Target(hook, Route(), rest)
+        segments = rest.split("/")
+        for route in _routes(hook):
+            if _fits(route.path.split("/"), segments):
+                return Target(hook, route, rest)
+        return None
+
+
+def _routes(hook: Hook) -> tuple[Route, ...]:
+    return (Route(),) if hook.connector is None else hook.connector.routes
+
+
+def _fits(pattern: list[str], segments: list[str]) -> bool:
+    return len(pattern) == len(segments) and all(
+        want == got or (want == "*" and got) for want, got in zip(pattern, segments, strict=True)
+    )
+
+
+def load_hooks(settings: Settings) -> list[Hook]:
+    """Every instance of plugins.toml; one whose connector cannot be made answers 503, the rest go on."""
+    hooks = [Hook(name, None) for name in settings.broken]
+    for name, config in settings.instances.items():
+        try:
+            connector = load_connector(config.connector)(config.config)
+        except Exception as error:
+            # The error's text may quote a setting; its kind is enough here, and `misoflow check` says more.
+            log.error("instance %s cannot start: %s; run: misoflow check %s", name, type(error).__name__, name)
+            hooks.append(Hook(name, None))
+            continue
+        kind = type(connector)
+        hooks.append(
+            Hook(
+                name,
+                connector,
+                frozenset(origin.lower().rstrip("/") for origin in config.origins),
+                plain_answer=kind.answer is Connector.answer,
+                one_tenant=kind.tenant is Connector.tenant,
+                rate=Rate(config.limits.per_second) if config.limits.per_second else None,
+            )
+        )
+    return hooks
+
+
+def cors_headers(target: Target, origin: str) -> list[Header] | None:
+    """Headers that let a browser read the answer; None if this origin is not welcome."""
+    if not target.route.cors:
+        return []
+    if not target.hook.origins:
+        return [(b"access-control-allow-origin", b"*")]
+    if not origin:
+        return []
+    if origin.lower().rstrip("/") not in target.hook.origins:
+        return None
+    return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin")]
+
+
+def preflight_headers(target: Target, asked: str) -> list[Header]:
+    """What a browser wants to know before it sends: methods, headers, and for how long it may remember."""
+    names = ", ".join(name for part in asked.split(",") if (name := part.strip()) and _is_token(name))
+    return [
+        (b"access-control-allow-methods", ", ".join(target.route.methods).encode()),
+        (b"access-control-allow-headers", (names or "authorization, content-type").encode()),
+        (b"access-control-max-age", CORS_SECONDS),
+    ]
+
+
+def _is_token(name: str) -> bool:
+    return name.isascii() and name.replace("-", "").replace("_", "").isalnum()
