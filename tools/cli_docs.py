@@ -23,7 +23,9 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def _below(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if hasattr(command, "commands"):
             yield from _below(command, f"{prefix}{name} ")
         else:

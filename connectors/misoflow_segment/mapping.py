@@ -35,7 +35,7 @@ from misoflow_segment.names import Name, resolve
 from misoflow_segment.orders import Outputs
 from misoflow_segment.plan import Plan
 from misoflow_segment.products import listed, required, single, some
-from misoflow_segment.values import first_number, product_id_of
+from misoflow_segment.values import first_number, number_of, product_id_of
 
 Make = Callable[[Call], Outputs]
 
@@ -252,35 +252,40 @@ def translated(plan: Plan, rules: Rules, topic: str, data: Any, received: dateti
 
 
 def by_rules(call: Call, made: Iterable[dict[str, Any]]) -> Outputs:
-    """The records of matching rules, completed with what every record has."""
+    """The records of the matching rule, completed with what every record has."""
     records: Outputs = []
     for fields in made:
-        own = dict(fields)
+        own = {key: _tidied(key, value) for key, value in fields.items()}
         kind = own.pop("type")
         if kind not in INTERACTIONS:
-            raise Reject(f"the rule makes {kind!r}, which is no interaction of Miso's", "$.type")
-        _tidy(own)
+            raise Reject("the rule makes no interaction that Miso knows", "$.type")
+        if kind in NEED_PRODUCTS and not (own.get("product_ids") or own.get("product_group_ids")):
+            raise Reject("no_product_id: the rule's product_ids found no usable id", "$.product_ids")
         common = call.common()
         own_context = own.pop("context", None)
         if type(own_context) is dict:
             custom = common["context"]["custom_context"] | mapping(own_context.get("custom_context"))
             own["context"] = {**common["context"], **own_context, "custom_context": custom}
-        records.append(INTERACTIONS[kind](**{**common, **own}))
+        record = INTERACTIONS[kind](**{**common, **own})
+        records.append(orders.once_an_order(call, record) if kind == "checkout" else record)
     return records or [Skip("a rule of this instance drops it")]
 
 
-def _tidy(fields: Json) -> None:
-    """Product ids of rules as Miso takes them; Reject when a rule asked for products and found none."""
-    if "product_ids" not in fields:
-        return
-    asked = fields["product_ids"]
-    ids = [
-        found for value in (asked if type(asked) is list else [asked]) if (found := product_id_of(value)) is not None
-    ]
-    if not ids:
-        raise Reject("no_product_id: the rule's product_ids found no usable id", "$.product_ids")
-    if len(ids) == len(asked):
-        fields["product_ids"] = ids
-        return
-    fields["product_ids"] = ids
-    fields.pop("quantities", None)
+NEED_PRODUCTS = frozenset(kind for kind, cls in INTERACTIONS.items() if "product_ids" in cls.__struct_fields__) - {
+    "custom",
+    "promo_page_view",
+    "submit",
+}
+
+
+def _tidied(key: str, value: Any) -> Any:
+    """Ids and numbers that a rule found, as Miso takes them; ids that are none are left out."""
+    if key in ("product_ids", "product_group_ids"):
+        many = value if type(value) is list else [value]
+        return [found for one in many if (found := product_id_of(one)) is not None]
+    if key in ("revenue", "duration", "rating"):
+        return number_of(value)
+    if key == "quantities":
+        many = value if type(value) is list else [value]
+        return [1 if (number := number_of(one)) is None else number for one in many]
+    return value

@@ -43,10 +43,15 @@ def checkout(call: Call) -> Outputs:
     """One checkout an order, whether the browser, the server or both report it."""
     items = listed(call)
     record = Checkout(**with_quantities(call, items), revenue=revenue(call, items), **_common(call, items))
+    return [once_an_order(call, record)]
+
+
+def once_an_order(call: Call, record: Record) -> Record | Effect:
+    """The record by its order's id, unless there is none or the instance counts every report."""
     order = order_id(call)
     if order is None or not call.plan.config.once_per_order:
-        return [record]
-    return [once(f"checkout:{order}", record)]
+        return record
+    return once(f"checkout:{order}", record)
 
 
 def refunded(call: Call) -> Outputs:

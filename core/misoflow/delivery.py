@@ -140,7 +140,7 @@ class Sender:
 
     async def idle(self) -> bool:
         """Nothing of this environment is sealed, open or in flight."""
-        return not self._busy and not await self._store.run(_anything_left, self._row)
+        return not self._busy and not await self._store.run(batches.anything_left, self._row)
 
     async def _turn(self) -> float:
         """Seal and start what may be sent now; returns how long to wait for more, in seconds."""
@@ -164,7 +164,7 @@ class Sender:
             if probing:
                 self._probe_at = now + PROBE_SECONDS
                 break
-        waiting = await self._store.run(_open_parts, self._row)
+        waiting = await self._store.run(batches.any_open_part, self._row)
         return max(self._linger_ms / 1000, LEAST_PAUSE) if waiting else IDLE_PAUSE
 
     def _seal(self, tx: Tx) -> list[tuple[int, str]]:
@@ -233,6 +233,7 @@ class Sender:
                 if task_id is not None and batch.task is None and batch.kind != "interactions":
                     batch.task, batch.task_at = task_id, now_ms()
                     await self._store.run(batches.save_plan, batch)
+                    point("task.saved")
                     return
                 wrong = plan.indices(request)
                 named = {wrong[r.index]: (r.sentence, r.path) for r in bad if r.index < len(wrong)}
@@ -325,6 +326,7 @@ class Sender:
             state = await self._miso.task(kind, batch.task or "")
             match state:
                 case TaskDone(bad):
+                    point("task.clean")
                     return Done(None, bad)
                 case TaskGone() | TaskFailed():
                     return await self._resend(batch, "Miso lost or failed the task")
@@ -346,7 +348,7 @@ class Sender:
             return {}
         if batch.kind == "interactions":
             return await self._raws_of([batch.members[index] for index in bad])
-        return await self._raws_of(await self._store.run(_keyed_events, batch.id, set(bad)))
+        return await self._raws_of(await self._store.run(keyed.events_of, batch.id, set(bad)))
 
     async def _kill(self, event: int, why: str) -> None:
         raws = await self._raws_of([event])
@@ -397,34 +399,8 @@ def _halve(batch: Batch, request: plan.Request) -> None:
 
 
 def _finish(tx: Tx, batch: Batch) -> None:
-    if tx.one("SELECT state FROM batches WHERE id=?", (batch.id,)) != 2:
+    if not batches.is_done(tx, batch.id):
         batches.finish(tx, batch, now_ms())
-
-
-def _open_parts(tx: Tx, env: int) -> bool:
-    return bool(tx.one("SELECT EXISTS(SELECT 1 FROM parts WHERE env=? AND batch IS NULL)", (env,)))
-
-
-def _keyed_events(tx: Tx, batch: int, positions: set[int]) -> list[int]:
-    return [
-        event
-        for position, (env, kind, key, _) in keyed.in_batch(tx, batch).items()
-        if position in positions
-        for (event,) in tx.db.execute(
-            "SELECT event FROM waits WHERE env=? AND kind=? AND key=? AND batch=?", (env, kind, key, batch)
-        )
-    ]
-
-
-def _anything_left(tx: Tx, env: int) -> bool:
-    return bool(
-        tx.one(
-            "SELECT EXISTS(SELECT 1 FROM parts WHERE env=? AND batch IS NULL)"
-            " OR EXISTS(SELECT 1 FROM batches WHERE env=? AND state < 2)"
-            " OR EXISTS(SELECT 1 FROM keyed WHERE env=? AND dirty=1)",
-            (env, env, env),
-        )
-    )
 
 
 def full_record_problem(kind: str, record: dict[str, Any]) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from misoflow.actions import Actions
 from misoflow.config import Settings
+from misoflow.crash import point
 from misoflow.control import ControlServer
 from misoflow.delivery import Sender
 from misoflow.errors import ConfigError
@@ -81,6 +82,7 @@ class Engine:
     async def start(self) -> None:
         """Read back where the last process stopped."""
         await self.intake.start()
+        point("work.start")
 
     async def close(self) -> None:
         for sender in self.senders.values():

@@ -222,6 +222,7 @@ class Intake:
             if released is None:
                 chunk.offset = delivery.id
         self._mark(0, BULK)
+        point("work.split")
         await self._translate(chunk, todo)
         await self._commit(chunk)
 

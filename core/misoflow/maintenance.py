@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from misoflow.clock import now_ms
+from misoflow.crash import point
 from misoflow.inbox import seal_delivery
 from misoflow.instances import DAY_MS
 from misoflow.pipeline import event_hash
@@ -66,6 +67,7 @@ class Maintenance:
         hashes = [event_hash(instance.name, event.id) for event in found]
         gone = await engine.store.run(scrubs.forgotten, instance.name, hashes)
         kept = [event for event, digest in zip(found, hashes, strict=True) if digest not in gone]
+        point("scrub.before")
         body = seal_delivery(engine.vault, delivery.request, events=kept)
         await engine.store.run(scrubs.rewrite, delivery_id, body, now_ms())
 

@@ -6,9 +6,11 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import typer
 from misoflow.cli import app
@@ -258,10 +260,26 @@ class TestSettingsFile:
         fails = [one["where"] for line in result.stdout.splitlines() if (one := json.loads(line))["level"] == "fail"]
         assert fails == ["instances.a.connector", "instances.b.connector"]
 
-    def test_schema_is_json_schema_with_the_installed_connectors(self) -> None:
-        found = json.loads(misoflow("schema", "--json").stdout)
-        assert found["type"] == "object"
-        assert "segment" in json.dumps(found)
+    @pytest.mark.parametrize(
+        ("extra", "valid"),
+        [
+            ("", True),
+            ('batch_token = ["a", { env = "B" }]\ncheckout_on = { env = "WHEN", default = "started" }', True),
+            ('drop = ["checkout"]\n[[instances.web.rules]]\nmatch = "Blog *"\ntype = "read"', True),
+            ('checkout_on = "sometimes"', False),
+            ("no_such_setting = 1", False),
+            ('drop = ["chekout"]', False),
+            ("[engine2]", False),
+            ('[instances.other]\nconnector = "unheard-of"', False),
+            ('[instances.other]\nconnector = "my_plugin:Acme"\nanything = 1', True),
+            ('[miso.production]\napi_key = { file = "key" }', True),
+            ("[miso.production]\napi_kee = 1", False),
+        ],
+    )
+    def test_the_schema_takes_what_the_settings_take(self, tmp_path: Path, extra: str, valid: bool) -> None:
+        schema = json.loads(misoflow("schema", "--json").stdout)
+        text = settings_file(tmp_path, "http://127.0.0.1:1").read_text() + extra
+        assert jsonschema_rs.validator_for(schema).is_valid(tomllib.loads(text)) is valid
 
     def test_connectors_are_listed_without_importing_them(self, tmp_path: Path) -> None:
         code = (
@@ -359,6 +377,36 @@ class TestAllCommands:
         context.params["config"] = settings_file(tmp_path, "http://127.0.0.1:1")
         assert instance_names(context, "w") == ["web"]
         assert instance_names(context, "x") == []
+
+
+class TestTail:
+    def test_an_event_is_shown_when_it_comes_and_when_its_state_changes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from misoflow.cli.watch import Feed
+
+        rows = [{"row": 1, "state": "delivered"}, {"row": 2, "state": "pending"}]
+        monkeypatch.setattr(
+            "misoflow.status.recent",
+            lambda settings, vault, *, after, limit, instance: [dict(r) for r in rows if r["row"] > after][-limit:],
+        )
+        feed = Feed(None, None, None)
+        assert [one["row"] for one in feed.first(1)] == [2]
+        assert feed.news() == []
+        rows += [{"row": 3, "state": "pending"}]
+        assert feed.news() == [{"row": 3, "state": "pending"}]
+        rows[1]["state"] = "delivered"
+        assert feed.news() == [{"row": 2, "state": "delivered"}]
+        rows[2]["state"] = "dead"
+        assert feed.news() == [{"row": 3, "state": "dead"}]
+        assert feed.news() == []
+
+    def test_with_no_lines_to_start_with_it_begins_after_the_last_event(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from misoflow.cli.watch import Feed
+
+        rows = [{"row": 7, "state": "delivered"}]
+        monkeypatch.setattr("misoflow.status.recent", lambda *_, after, **__: [r for r in rows if r["row"] > after])
+        feed = Feed(None, None, None)
+        assert feed.first(0) == []
+        assert feed.news() == []
 
 
 class TestScrub:

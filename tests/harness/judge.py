@@ -55,23 +55,28 @@ def canonical(body: bytes) -> str:
     return msgspec.json.encode(msgspec.json.decode(body), order="sorted").decode()
 
 
-def judge(world: World) -> Verdict:
-    """Run when everything is settled."""
+def judge(world: World, *, ignore: str = "\0") -> Verdict:
+    """Run when everything is settled; records with ``ignore`` in them, and forgotten users', are left out."""
     lines = world.get("/_sandbox/records?kind=interactions").splitlines()
-    at_miso = Counter(canonical(line) for line in lines)
+    blind = [ignore, *(f'"user_id":"{user}"' for user in world.forgotten)]
+    at_miso = Counter(line for line in map(canonical, lines) if not any(text in line for text in blind))
     by_uuid: dict[str, set[str]] = {}
     for line in at_miso:
         uuid = json.loads(line)["context"]["custom_context"]["uuid"]
         by_uuid.setdefault(uuid, set()).add(line)
     owed = {canonical(b): m for m, bodies in expected(world, world.acknowledged).items() for b in bodies}
+    owed = {body: message for body, message in owed.items() if not any(text in body for text in blind)}
     possible = {canonical(b) for bodies in expected(world, world.sent).values() for b in bodies}
     wire = json.loads(world.get("/_sandbox/wire"))
     posts = Counter(one["sha256"] for one in wire if one["method"] == "POST")
+    again = {one["sha256"]: one["records"] for one in wire if posts[one["sha256"]] > 1}
+    explained = sum((posts[sha] - 1) * records for sha, records in again.items())
+    doubled = [body for body, n in at_miso.items() for _ in range(n - 1)]
     return Verdict(
         missing=[message for body, message in owed.items() if body not in at_miso],
         invented=[body for body in at_miso if body not in possible],
         changed=[uuid for uuid, versions in by_uuid.items() if len(versions) > 1],
-        duplicates=[body for body, n in at_miso.items() if n > 1],
+        duplicates=doubled if len(doubled) > explained else [],
         counts=world.status()["instances"]["web"],
         resent_requests=sum(n - 1 for n in posts.values()),
     )

@@ -61,7 +61,7 @@ def event(number: int, rng: random.Random, run: str) -> dict[str, Any]:
         return {**common, "type": "track", "event": "Order Completed", "properties": properties}
     if dice < 0.25:
         return {**common, "type": "page", "name": "About", "properties": {"url": "https://shop.example/about"}}
-    if dice < 0.27:
+    if dice < 0.254:
         return {**common, "type": "track", "event": "Product Added", "properties": {"product_id": {"bad": 1}}}
     name = "Product Viewed" if dice < 0.8 else "Product Added"
     return {
@@ -88,6 +88,7 @@ class World:
     sent: dict[str, dict[str, Any]] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
     number: int = 0
+    forgotten: set[str] = field(default_factory=set)
     _processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -108,7 +109,9 @@ class World:
                 process.kill()
             process.wait()
 
-    def _start(self, name: str, command: list[str], env: dict[str, str] | None = None) -> str:
+    def _start(
+        self, name: str, command: list[str], env: dict[str, str] | None = None, *, must_be_ready: bool = True
+    ) -> str:
         """Start a process that prints ``ready URL``; returns the URL."""
         with (self.folder / f"{name}.log").open("a") as log:
             process = subprocess.Popen(
@@ -122,17 +125,17 @@ class World:
         self._processes[name] = process
         assert process.stdout is not None
         line = process.stdout.readline()
-        if not line.startswith("ready"):
+        if not line.startswith("ready") and must_be_ready:
             raise RuntimeError(f"{name} did not start: {line!r}\n{(self.folder / f'{name}.log').read_text()[-3000:]}")
         return line.split()[1] if len(line.split()) > 1 else ""
 
-    def start(self, what: str, env: dict[str, str] | None = None) -> None:
+    def start(self, what: str, env: dict[str, str] | None = None, *, must_be_ready: bool = True) -> None:
         """Start ``serve``, ``work`` or ``run``."""
         command = [sys.executable, "-m", "misoflow", what, "--config", str(self.config)]
         if what != "work":
             port = self.hooks.rsplit(":", 1)[1] if self.hooks else "0"
             command += ["--port", port, "--admin-port", "0"]
-        url = self._start(what, command, env)
+        url = self._start(what, command, env, must_be_ready=must_be_ready)
         if what != "work":
             self.hooks = url
 
@@ -186,6 +189,21 @@ class World:
                 if self.post(delivery) not in (0, 503, 429):
                     break
                 time.sleep(0.05)
+
+    def forget(self, user: str) -> int:
+        """A signed ``delete`` of one user, who is the judge's blind spot from then on."""
+        self.forgotten.add(user)
+        message = {"type": "delete", "userId": user, "messageId": f"delete-{user}", "timestamp": "2026-11-24T00:00:00Z"}
+        for _ in range(200):
+            status = self.post(message)
+            if status not in (0, 503, 429):
+                break
+            time.sleep(0.05)
+        return status
+
+    def logs(self) -> str:
+        """The ends of what the processes wrote to standard error."""
+        return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in sorted(self.folder.glob("*.log")))
 
     def status(self) -> dict[str, Any]:
         done = subprocess.run(

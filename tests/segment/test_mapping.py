@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from kit import SAMPLES, call, delivery, plain, record, segment, track, translate
+from kit import SAMPLES, call, events, plain, record, segment, track, translate
 from misoflow import INTERACTIONS, Reject
+from misoflow.rules import Rules
 from misoflow_segment.mapping import CALLS, TOPICS, TRACKS
 from misoflow_segment.names import BEYOND, SPEC, TABLE, VIDEO, key_of, resolve, snake, spellings
 
@@ -314,7 +315,16 @@ def test_a_refund_without_products_is_custom() -> None:
 
 @pytest.mark.parametrize(
     ("rating", "scale", "wanted"),
-    [("5", 5, 5), (4.5, 5, 4.5), ("8", 10, 4), (0, 5, 0), ("6", 5, None), ("great", 5, None), (-1, 5, None), (None, 5, None)],
+    [
+        ("5", 5, 5),
+        (4.5, 5, 4.5),
+        ("8", 10, 4),
+        (0, 5, 0),
+        ("6", 5, None),
+        ("great", 5, None),
+        (-1, 5, None),
+        (None, 5, None),
+    ],
 )
 def test_ratings_are_brought_to_the_scale(rating: Any, scale: int, wanted: Any) -> None:
     made = record(track("Product Reviewed", {"product_id": "a", "rating": rating}), rating_scale=scale)
@@ -338,14 +348,25 @@ def test_events_without_a_rule() -> None:
 
 @pytest.mark.parametrize(
     ("query", "wanted"),
-    [("shoes", "shoes"), (42, "42"), ({"text": "a"}, "a"), ({"keyword": "b"}, "b"), ({"q": "c"}, "c"), ({"term": 5}, "5")],
+    [
+        ("shoes", "shoes"),
+        (42, "42"),
+        ({"text": "a"}, "a"),
+        ({"keyword": "b"}, "b"),
+        ({"q": "c"}, "c"),
+        ({"term": 5}, "5"),
+    ],
 )
 def test_the_query_may_be_an_object(query: Any, wanted: str) -> None:
     assert record(track("Products Searched", {"query": query}))["search"]["keywords"] == wanted
 
 
 def test_filters_are_grouped_by_field() -> None:
-    filters = [{"type": "color", "value": "red"}, {"attribute": "color", "value": "blue"}, {"type": "size", "value": 42}]
+    filters = [
+        {"type": "color", "value": "red"},
+        {"attribute": "color", "value": "blue"},
+        {"type": "size", "value": 42},
+    ]
     filters += [{"type": "sale", "value": True}, {"type": "x"}, {"value": "y"}, "z", {"type": "o", "value": {}}]  # type: ignore[list-item]
     made = record(track("Products Searched", {"query": "q", "filters": filters}))
     assert made["search"]["filters"] == {"color": ["red", "blue"], "size": ["42"], "sale": ["true"]}
@@ -362,7 +383,11 @@ def test_a_search_shows_what_it_found() -> None:
 
 @pytest.mark.parametrize(
     ("category", "wanted"),
-    [("Games > Board > Uno", ["Games", "Board", "Uno"]), ("games/board", ["games", "board"]), (["a", 1, "b"], ["a", "b"])],
+    [
+        ("Games > Board > Uno", ["Games", "Board", "Uno"]),
+        ("games/board", ["games", "board"]),
+        (["a", 1, "b"], ["a", "b"]),
+    ],
 )
 def test_categories_go_from_broad_to_narrow(category: Any, wanted: list[str]) -> None:
     assert record(track("Product List Viewed", {"category": category}))["category"] == wanted
@@ -422,21 +447,35 @@ def test_a_video_without_an_asset_is_refused() -> None:
 
 def test_the_instances_rules_come_first() -> None:
     connector = segment()
-    (event,) = [*connector.events(delivery(track("Lesson Opened", {"lesson": "l1"})))]
+    (event,) = events(track("Lesson Opened", {"lesson": "l1"}), connector)
 
-    class Rules:
+    class Fixed:
         def apply(self, name: str, data: Any) -> Any:
             return self.made if name == "Lesson Opened" else None
 
-    rules = Rules()
+    rules = Fixed()
     connector.rules = rules  # type: ignore[assignment]
     rules.made = [{"type": "read", "product_ids": [" l1 ", None], "context": {"custom_context": {"course": "c"}}}]
     (made,) = [plain(output) for output in connector.translate(event)]
     assert (made["type"], made["product_ids"], made["user_id"]) == ("read", ["l1"], "user-1")
     assert made["context"]["custom_context"] == {"segment_event": "Lesson Opened", "course": "c"}
     rules.made = []
-    assert "skip" in [plain(output) for output in connector.translate(event)][0]
-    rules.made = [{"type": "read", "product_ids": [None]}]
+    assert ["skip" in plain(output) for output in connector.translate(event)] == [True]
+    rules.made = [{"type": "checkout", "product_ids": ["a", 2], "quantities": ["3", None], "revenue": "7.50"}]
+    (bought,) = [plain(output) for output in connector.translate(event)]
+    assert (bought["product_ids"], bought["quantities"], bought["revenue"]) == (["a", "2"], [3, 1], 7.5)
+    rules.made = [{"type": "read"}]
     with pytest.raises(Reject, match="no_product_id"):
         list(connector.translate(event))
 
+
+def test_real_rules_map_by_name_and_path() -> None:
+    connector = segment()
+    table = {"match": "lesson opened", "type": "read", "product_ids": ["$.properties.lesson"]}
+    drop = {"match": ["Product *"], "where": "properties.test = true", "type": "none"}
+    connector.rules = Rules.compile([drop, table], where="instances.web.rules")
+    for sent, wanted in (("Lesson Opened", "read"), ("Product Viewed", "product_detail_page_view")):
+        (event,) = events(track(sent, {"lesson": "l1", "product_id": "p"}), connector)
+        assert [plain(output)["type"] for output in connector.translate(event)] == [wanted]
+    (event,) = events(track("Product Viewed", {"product_id": "p", "test": True}), connector)
+    assert ["skip" in plain(output) for output in connector.translate(event)] == [True]

@@ -114,7 +114,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             return waited > deadlines.head
         if self._phase == _BODY:
             slow = waited > deadlines.rate_after and self._body_bytes < waited * deadlines.rate
-            return slow
+            return slow or waited > deadlines.body
         return False
 
 

@@ -15,6 +15,13 @@ from misoflow.supervisor import Parent
 
 OK, PART, USAGE, UNAVAILABLE, LATER, CONFIG = 0, 1, 2, 69, 75, 78
 
+ORDER = (
+    *("demo", "init", "check", "run", "serve", "work"),
+    *("status", "tail", "dead", "explain", "simulate", "replay", "forget", "pause", "resume", "repair"),
+    *("connectors", "config", "schema", "sandbox", "version"),
+)
+"""Of the commands in ``--help``: what a new user needs comes first."""
+
 DEFAULT_CONFIG = Path("plugins.toml")
 
 ConfigFile = Annotated[Path, typer.Option("--config", metavar="FILE", help="The settings file.")]
@@ -28,6 +35,9 @@ _config: ContextVar[Path] = ContextVar("config", default=DEFAULT_CONFIG)
 
 class Commands(TyperGroup):
     """A group whose commands may raise misoflow's errors: each becomes one line and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
         try:

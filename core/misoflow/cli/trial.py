@@ -201,7 +201,7 @@ def sandbox(
     quiet: Quiet = False,
 ) -> None:
     """A stand-in for Miso's API on this machine, for people without a key and for tests."""
-    from misoflow.cli.operate import entry_point
+    from misoflow.cli.process import entry_point
 
     out = Output(as_json=as_json, quiet=quiet)
 

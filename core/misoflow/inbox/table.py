@@ -71,12 +71,14 @@ class Table:
         self._db.execute("COMMIT")
         crash.point("inbox.after_commit")
         self._move_mark(Mark(self.mark.uid, self.mark.first, next_id - 1))
+        crash.point("inbox.after_mark")
         self._measure()
         self.on_commit(time.perf_counter() - started)
         return first
 
     def prune(self, before_id: int, before_ms: int) -> int:
         """Delete a chunk of the oldest deliveries; how many went."""
+        crash.point("inbox.prune")
         found: list[tuple[int, int]] = rows(
             self._db,
             "SELECT id, received_ms FROM deliveries WHERE id < ? ORDER BY id LIMIT ?",
@@ -98,6 +100,7 @@ class Table:
 
     def rewrite(self, changes: list[tuple[int, bytes]]) -> None:
         """Other sealed payloads for these ids; ids that are gone are passed over."""
+        crash.point("inbox.rewrite")
         self._db.execute("BEGIN IMMEDIATE")
         for id, sealed in changes:
             for instance, received_ms in rows(
@@ -125,6 +128,7 @@ class Table:
         """Move the log into the file once it is large; called when nobody waits for an answer."""
         if self._log_pages < CHECKPOINT_PAGES:
             return
+        crash.point("inbox.checkpoint")
         with contextlib.suppress(apsw.Error):
             if self._log_pages >= TRUNCATE_PAGES:
                 self._truncate_log()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from misoflow.crash import point
 from misoflow.store import keyed
 from misoflow.store.schema import DEAD, DONE, IN_PART, SEALED, SPREAD, TASK
 from misoflow.store.targets import target_done
@@ -46,6 +47,7 @@ def seal_interactions(tx: Tx, env: int, max_records: int, max_bytes: int, older_
         "INSERT INTO batches(env, kind, state, n, todo, created) VALUES(?,'interactions',?,?,?,?) RETURNING id",
         (env, SEALED, records, msgspec.json.encode(todo).decode(), now),
     )
+    point("seal.inside")
     tx.db.executemany("UPDATE parts SET batch=? WHERE id=?", [(batch, part) for part in parts])
     return batch
 
@@ -63,6 +65,27 @@ def open_batches(tx: Tx, env: int, limit: int) -> list[tuple[int, BatchKind]]:
             (env, barrier or 2**62, limit),
         )
     return sorted(found) or ([(barrier, "forget")] if barrier else [])
+
+
+def is_done(tx: Tx, batch: int) -> bool:
+    return bool(tx.one("SELECT state FROM batches WHERE id=?", (batch,)) == DONE)
+
+
+def any_open_part(tx: Tx, env: int) -> bool:
+    """Whether records wait to be sealed."""
+    return bool(tx.one("SELECT EXISTS(SELECT 1 FROM parts WHERE env=? AND batch IS NULL)", (env,)))
+
+
+def anything_left(tx: Tx, env: int) -> bool:
+    """Whether anything is still to be sealed, sent or confirmed."""
+    return bool(
+        tx.one(
+            "SELECT EXISTS(SELECT 1 FROM parts WHERE env=? AND batch IS NULL)"
+            " OR EXISTS(SELECT 1 FROM batches WHERE env=? AND state < ?)"
+            " OR EXISTS(SELECT 1 FROM keyed WHERE env=? AND dirty=1)",
+            (env, env, DONE, env),
+        )
+    )
 
 
 def load(tx: Tx, batch: int) -> Batch:
@@ -182,6 +205,7 @@ def leave_part(tx: Tx, part: int, instance: int, spread: int | None = None) -> N
 def finish(tx: Tx, batch: Batch, now: int) -> None:
     """All requests of the batch are answered: its events are delivered, but for those already dead."""
     tx.db.execute("UPDATE batches SET state=?, todo='[]', task=NULL, finished=? WHERE id=?", (DONE, now, batch.id))
+    point("finish.inside")
     if batch.kind == "interactions":
         _finish_parts(tx, batch)
     elif batch.kind != "forget":

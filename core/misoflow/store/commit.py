@@ -7,6 +7,7 @@ from collections import Counter
 
 import msgspec
 
+from misoflow.crash import point
 from misoflow.store import erase, keyed
 from misoflow.store.control import open_circuit
 from misoflow.store.schema import (
@@ -120,6 +121,7 @@ class Committer:
             tx.move(instance, "dead", "skipped")
         for name, topic, reason in chunk.circuits:
             open_circuit(tx, name, topic, reason, chunk.now)
+        point("commit.inside")
         if chunk.offset is not None:
             tx.db.execute("UPDATE meta SET value=max(value, ?) WHERE name='offset'", (chunk.offset,))
 

@@ -9,6 +9,7 @@ from array import array
 
 import msgspec
 
+from misoflow.crash import point
 from misoflow.store.schema import DEAD, ERASED, HELD, IN_PART, PENDING, SEALED, SPREAD
 from misoflow.store.tx import Tx
 
@@ -34,6 +35,7 @@ def forget(tx: Tx, env: int, who: bytes, user_id: str, *, at: int, now: int) -> 
             (person, at),
         )
     _erase_profile(tx, env, who)
+    point("forget.inside")
     todo = msgspec.json.encode([[(0, 1)]]).decode()
     tx.db.execute(
         "INSERT INTO batches(env, kind, state, n, todo, body, created) VALUES(?,'forget',?,1,?,?,?)",

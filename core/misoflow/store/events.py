@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import apsw
 
+from misoflow.crash import point
 from misoflow.store.schema import DEAD, DELIVERED, DONE, ERASED, HELD, IN_PART, SKIPPED, SUPPRESSED
 from misoflow.store.tx import Tx
 from misoflow.store.values import DeadLetter, EventState, Known, Progress
@@ -170,6 +171,7 @@ def prune(tx: Tx, *, batches_before: int, dead_before: int, seen_before: Iterabl
     ``seen_before`` is (instance id, ms). Counters keep what pruned rows stood for. Returns rows removed.
     """
     removed = 0
+    point("retention.inside")
     done = "SELECT id FROM batches WHERE state=2 AND finished < ? LIMIT ?"
     tx.db.execute(f"DELETE FROM parts WHERE batch IN ({done})", (batches_before, limit))
     removed += tx.db.changes()

@@ -201,6 +201,18 @@ def in_batch(tx: Tx, batch: int) -> dict[int, tuple[int, str, bytes, bytes]]:
     return {position: (env, kind, key, sending) for position, env, kind, key, sending in rows}
 
 
+def events_of(tx: Tx, batch: int, positions: set[int]) -> list[int]:
+    """The events that wait for the records at these positions of a batch."""
+    return [
+        event
+        for position, (env, kind, key, _) in in_batch(tx, batch).items()
+        if position in positions
+        for (event,) in tx.db.execute(
+            "SELECT event FROM waits WHERE env=? AND kind=? AND key=? AND batch=?", (env, kind, key, batch)
+        )
+    ]
+
+
 def refuse(tx: Tx, batch: int, env: int, kind: str, key: bytes) -> list[int]:
     """Miso refused this record: its events are returned, and it is not sent again until it changes."""
     rows = list(

@@ -1,154 +1,20 @@
-"""Commands that run misoflow and show what it does."""
+"""The commands that look on: status and tail. They read, and disturb nothing."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from misoflow.cli import app as cli
-from misoflow.cli.app import (
-    CONFIG,
-    DEFAULT_CONFIG,
-    USAGE,
-    AsJson,
-    ConfigFile,
-    Quiet,
-    app,
-    fail,
-    instance_names,
-    load,
-)
+from misoflow.cli.app import DEFAULT_CONFIG, USAGE, AsJson, ConfigFile, Quiet, app, fail, instance_names, load
 from misoflow.cli.output import Output, ago, moment, plural, span
 
 STATES = ("delivered", "skipped", "suppressed", "erased", "dead", "pending")
 RARE = ("suppressed", "erased", "duplicates")
 FOLLOW_SECONDS = 0.5
 TAIL_ROWS = 1000
-
-Host = Annotated[str | None, typer.Option(help="Address of the public listener; else [engine] host, 127.0.0.1.")]
-Port = Annotated[
-    int | None, typer.Option(help="Port of the public listener; 0 for a free one; else [engine] port, 8400.")
-]
-AdminPort = Annotated[
-    int | None,
-    typer.Option(help="Port of the admin listener (loopback); 0 for a free one; else [engine] admin_port, 8401."),
-]
-
-
-@app.command()
-def run(
-    host: Host = None,
-    port: Port = None,
-    admin_port: AdminPort = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Take in, translate and deliver: runs serve and work, and starts either again."""
-    from misoflow import supervisor
-
-    raise typer.Exit(supervisor.run(config, host=host, port=port, admin_port=admin_port, as_json=as_json, quiet=quiet))
-
-
-@app.command()
-def serve(
-    host: Host = None,
-    port: Port = None,
-    admin_port: AdminPort = None,
-    config: ConfigFile = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Only receive: webhooks to the inbox on disk."""
-    settings = _start(config, "serve.lock")
-    server = entry_point("serve")
-    host = settings.engine.host if host is None else host
-    port = settings.engine.port if port is None else port
-    admin_port = settings.engine.admin_port if admin_port is None else admin_port
-
-    def ready(url: str, admin: str) -> None:
-        remember(settings.data, url, admin)
-        _ready(Output(as_json=as_json, quiet=quiet), url=url, admin=admin)
-
-    try:
-        code = server(settings, host=host, port=port, admin_port=admin_port, ready=ready)
-    except OSError as error:
-        fail(f"cannot listen on {host}, ports {port} and {admin_port}: {error.strerror or error}", CONFIG)
-    raise typer.Exit(code)
-
-
-@app.command()
-def work(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """Only translate and deliver what is in the inbox."""
-    settings = _start(config, "work.lock")
-    from misoflow import engine
-
-    raise typer.Exit(engine.run(settings, ready=lambda: _ready(Output(as_json=as_json, quiet=quiet))))
-
-
-def _start(config: Path, lock: str) -> Any:
-    """Settings and logs of a process that stays; in a child of ``run`` the tie to its parent too."""
-    from misoflow.supervisor import Parent
-
-    cli.parent = Parent.from_environment()
-    settings = load(config)
-    if cli.parent is not None:
-        cli.parent.watch()
-        _wait_for_orphan(settings.data / lock)
-    from misoflow import logs
-
-    logs.setup()
-    return settings
-
-
-def _wait_for_orphan(lock: Path) -> None:
-    """After a kill of ``run`` its children end within seconds; a new one's must not give up before that."""
-    import fcntl
-
-    from misoflow.supervisor import ORPHAN_SECONDS
-
-    deadline = time.monotonic() + 2 * ORPHAN_SECONDS
-    while lock.exists() and time.monotonic() < deadline:
-        with lock.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return
-
-
-def _ready(out: Output, **urls: str) -> None:
-    if cli.parent is not None:
-        cli.parent.ready(**urls)
-    elif out.as_json:
-        out.json({"ready": urls})
-    else:
-        out.text(f"ready {urls['url']}" if urls else "ready")
-        if urls:
-            out.say(f"admin {urls['admin']}")
-
-
-def entry_point(name: str) -> Callable[..., int]:
-    """A server of another distribution or source root: core imports none of them."""
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group="misoflow.servers", name=name):
-        found: Callable[..., int] = point.load()
-        return found
-    fail(f"the server {name!r} is not installed; do: pip install misoflow", CONFIG)
-
-
-def remember(data: Path, url: str, admin: str) -> None:
-    """Where the receiver listens, for commands on this machine."""
-    import json
-
-    (data / "serve.json").write_text(json.dumps({"url": url, "admin": admin}), "utf-8")
 
 
 @app.command()
@@ -227,8 +93,10 @@ def tail(
     settings = load(config)
     if instance is not None and instance.partition("/")[0] not in settings.instances:
         fail(f"no instance {instance!r} in {config.name}", USAGE)
+    from misoflow.vault import Vault
+
     out = Output(as_json=as_json, quiet=quiet)
-    feed = _Feed(settings, instance)
+    feed = Feed(settings, Vault.from_settings(settings), instance)
     try:
         for event in feed.first(lines):
             _event_line(out, event, state)
@@ -240,27 +108,27 @@ def tail(
         sys.exit(0)
 
 
-class _Feed:
+class Feed:
     """What changed since the last look: new events, and settled ones that were pending."""
 
-    def __init__(self, settings: Any, instance: str | None) -> None:
-        from misoflow.vault import Vault
-
+    def __init__(self, settings: Any, vault: Any, instance: str | None) -> None:
         self._settings = settings
+        self._vault = vault
         self._instance = instance
-        self._vault = Vault.from_settings(settings)
         self._last = 0
         self._pending: dict[int, str] = {}
 
     def first(self, lines: int) -> list[dict[str, Any]]:
-        return self._noted(self._read(0, max(lines, 1)))[-lines:] if lines else self._noted(self._read(0, 1))[:0]
+        """The last events, to begin with; what comes after them is news, also when there are none to show."""
+        found = self._noted(self._read(0, max(lines, 1)))
+        return found if lines else []
 
     def news(self) -> list[dict[str, Any]]:
         oldest = min(self._pending, default=self._last + 1) - 1
         fresh = [
             event
             for event in self._read(oldest, TAIL_ROWS)
-            if event["row"] > self._last 
+            if event["row"] > self._last or self._pending.get(event["row"], event["state"]) != event["state"]
         ]
         return self._noted(fresh)
 
