@@ -170,7 +170,7 @@ TRACKS: dict[str, Row] = {
     "Product Image Viewed": Row(_if_product(ProductImageView), "product_image_view", _IF_PRODUCT),
     "Product Subscribed": Row(_if_product(Subscribe), "subscribe", _IF_PRODUCT),
     "Product Unsubscribed": Row(_if_product(Unsubscribe), "unsubscribe", _IF_PRODUCT),
-    "track": Row(unmapped, "custom", f"any other event, by `unmapped`; {_CUSTOM}"),
+    "track": Row(unmapped, "custom", f"by `unmapped`; {_CUSTOM}"),
 }
 
 CALLS: dict[str, Row] = {

@@ -53,7 +53,7 @@ SPEC: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "Products Searched": (("Products", "Searched"), ("Product Searched", "Hit Search", "Site Searched")),
     "Product List Viewed": (
         ("Product List", "Viewed"),
-        ("Viewed Product Category", "Product Category Viewed", "Viewed Product Lists"),
+        ("Viewed Product Category", "Product Category Viewed"),
     ),
     "Product List Filtered": (("Product List", "Filtered"), ()),
     "Promotion Viewed": (("Promotion", "Viewed"), ()),

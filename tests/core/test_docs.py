@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +84,7 @@ SUBSTITUTES = (
     (re.compile(r"cd misoflow\b"), ":"),
     (re.compile(r"make (test|test-real|test-all|lint|bench)\b"), r"make --dry-run \1 >/dev/null"),
     (re.compile(r"^(misoflow|\S*/misoflow) (run|serve|work|sandbox)\b([^&|]*)&?$"), r"server \1 \2\3"),
+    (re.compile(r"^(server \S+ sandbox)$"), r"\1 --port 8600"),
     (re.compile(r"^((?:\S*/)?misoflow tail\b.*)$"), r"for_a_while \1"),
 )
 PRELUDE = r"""
@@ -101,6 +104,13 @@ set -x
 """
 
 
+def free_ports() -> dict[str, str]:
+    """The usual ports of the sandbox and of both listeners → ports that are free now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        return {usual: str(one.getsockname()[1]) for usual, one in zip(("8600", "8400", "8401"), sockets, strict=True)}
+
+
 def readme_script() -> str:
     """All blocks of the README marked ``sh``, in their order, as one script."""
     lines = [PRELUDE]
@@ -109,7 +119,7 @@ def readme_script() -> str:
     for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
         command = re.sub(r"\s+#.*$", "", line).strip()
         for pattern, substitute in SUBSTITUTES:
-            command = pattern.sub(substitute, command)
+            command = pattern.sub(substitute, command).strip()
         lines.append(command)
     return "\n".join(lines)
 
@@ -137,8 +147,13 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     copy_of_the_repository(folder)
     roots = os.pathsep.join(str(folder / root) for root in ("core", "webhooks", "connectors"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    script, settings = readme_script(), (folder / "plugins.toml").read_text()
+    settings = settings.replace("[engine]\n", "[engine]\nport = 8400\nadmin_port = 8401\n")
+    for usual, free in free_ports().items():
+        script, settings = script.replace(usual, free), settings.replace(usual, free)
+    (folder / "plugins.toml").write_text(settings)
     done = subprocess.run(
-        ["bash", "-c", readme_script()],
+        ["bash", "-c", script],
         cwd=folder,
         env={**os.environ, "PATH": path, "PYTHONPATH": roots, "COLUMNS": "120"},
         stdin=subprocess.DEVNULL,

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from kit import NOW, call, events, plain, record, segment, track, translate
 from misoflow import Event, Reject
 from misoflow_segment.times import corrected, moment_of, parse, timestamp_of
+
+from tests.segment.kit import NOW, call, events, plain, record, segment, track, translate
 
 HOME = {"url": "https://shop.example/", "path": "/"}
 

@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from kit import NOW, SECRET, TOKEN, call, delivery, events, plain, segment, track, translate
 from misoflow import Event, Reject, Request
 from misoflow_segment.deliveries import id_of
 from misoflow_segment.mapping import TOPICS
+
+from tests.segment.kit import NOW, SECRET, TOKEN, call, delivery, events, plain, segment, track, translate
 
 VIEW = track("Product Viewed", {"product_id": "p"})
 

@@ -6,14 +6,16 @@ import contextlib
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit import NOW, segment
 from misoflow import Event, Reject, Request, Unauthorized
 from misoflow.effects import Merge, Once, Skip
 from misoflow.encode import encode
 from misoflow_segment.keys import CALL, CONTEXT, PROPERTIES, TRAITS
 from misoflow_segment.mapping import TRACKS
+
+from tests.segment.kit import NOW, segment
 
 SCALARS = st.one_of(
     st.none(),
@@ -67,25 +69,36 @@ def ends_well(event: Event) -> None:
                         encode(part)
                     case _:
                         encode(output)  # type: ignore[arg-type]
-        except Reject as error:
-            assert error.reason
+        except Reject:
+            pass  # its reason is what the dead letter shows
 
 
 def ends_well_from(request: Request) -> None:
-    for connector in CONNECTORS[:1]:
-        try:
-            found = list(connector.events(request))
-        except Reject:
-            return
-        for event in found:
-            assert event.id
-            assert event.topic in connector.topics
-            ends_well(Event(event.id, event.topic, event.data, NOW))
+    connector = CONNECTORS[0]
+    try:
+        found = list(connector.events(request))
+    except Reject:
+        return
+    for event in found:
+        assert event.id
+        assert event.topic in connector.topics
+        ends_well(Event(event.id, event.topic, event.data, NOW))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(CALLS)
 def test_calls_with_anything_in_them(data: dict[str, Any]) -> None:
+    anything_goes(data)
+
+
+@pytest.mark.long
+@settings(max_examples=20_000, deadline=None)
+@given(CALLS)
+def test_many_calls_with_anything_in_them(data: dict[str, Any]) -> None:
+    anything_goes(data)
+
+
+def anything_goes(data: dict[str, Any]) -> None:
     ends_well_from(Request(json.dumps(data).encode("utf-8", "surrogatepass"), {}, received_at=NOW))
 
 
@@ -115,7 +128,7 @@ def test_any_bytes_at_all(body: bytes, header: str, path: str) -> None:
                     list(connector.events(request))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(CALLS, st.sampled_from([*TRACKS, "page", "screen", "identify", "group", "alias", "delete", "malformed"]))
 def test_a_topic_that_does_not_fit_its_data(data: dict[str, Any], topic: str) -> None:
     ends_well(Event("m", topic, data, NOW))

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from kit import SAMPLES, call, events, plain, record, segment, track, translate
 from misoflow import INTERACTIONS, Reject
 from misoflow.rules import Rules
 from misoflow_segment.mapping import CALLS, TOPICS, TRACKS
 from misoflow_segment.names import BEYOND, SPEC, TABLE, VIDEO, key_of, resolve, snake, spellings
+
+from tests.segment.kit import SAMPLES, call, events, plain, record, segment, track, translate
 
 FILES = sorted(SAMPLES.glob("*.json"))
 ONE = ["507f1f77bcf86cd799439011"]

@@ -10,11 +10,12 @@ import time
 from typing import Any
 
 import pytest
-from kit import SECRET, TOKEN, call, delivery, segment, sign, track
 from misoflow import Reject, Request, Unauthorized
 from misoflow_segment import Segment, SegmentConfig
 from misoflow_segment.signature import first_element, function_signature, signed
 from pydantic import ValidationError
+
+from tests.segment.kit import SECRET, TOKEN, call, delivery, segment, sign, track
 
 EVENT = json.dumps(track("Product Viewed", {"product_id": "p", "t": 'a "}],[{ \\ \u00fc'})).encode()
 OTHER = json.dumps(track("Product Viewed", {"product_id": "q"})).encode()

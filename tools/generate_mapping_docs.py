@@ -1,0 +1,82 @@
+"""Writes the mapping and settings tables of docs/connectors/segment.md, between their markers, from the code.
+
+python -m tools.generate_mapping_docs
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+from misoflow_segment.config import PageRule, SegmentConfig
+from misoflow_segment.mapping import CALLS, TRACKS, Row
+from misoflow_segment.names import BEYOND, SPEC, VIDEO, spellings
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+PAGE = Path(__file__).parent.parent / "docs" / "connectors" / "segment.md"
+BLOCK = "<!-- {0}: python -m tools.generate_mapping_docs -->\n{1}<!-- end of {0} -->"
+
+
+def mapping_table(names: Any, rows: dict[str, Row]) -> str:
+    lines = ["| Segment | also as | Miso | notes |", "|---|---|---|---|"]
+    for topic in names:
+        row = rows[topic]
+        other = [name for name in spellings(topic) if name != topic] if topic in SPEC | VIDEO | BEYOND else []
+        shown = "any other track call" if topic == "track" else topic
+        lines.append(f"| {shown} | {', '.join(other)} | {row.becomes} | {row.note} |")
+    return "\n".join(lines) + "\n"
+
+
+def settings_table(model: type[BaseModel]) -> str:
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        lines.append(f"| `{name}` | {_default(field)} | {field.description}{_choices(field)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if value in ("", ()):
+        return "none"
+    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{_toml(value)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _choices(field: FieldInfo) -> str:
+    texts = [f"`{choice}`" for choice in get_args(field.annotation) if isinstance(choice, str)]
+    return f" One of {', '.join(texts)}." if texts else ""
+
+
+def blocks() -> dict[str, str]:
+    """Marker -> the Markdown that belongs between it and its end."""
+    return {
+        "commerce": mapping_table(SPEC, TRACKS),
+        "video": mapping_table(VIDEO, TRACKS),
+        "beyond": mapping_table([*BEYOND, "track"], TRACKS),
+        "calls": mapping_table(CALLS, CALLS),
+        "settings": settings_table(SegmentConfig),
+        "page rules": settings_table(PageRule),
+    }
+
+
+def filled(text: str) -> str:
+    """The page with every block written anew; LookupError when one is missing."""
+    for name, table in blocks().items():
+        block = re.compile(BLOCK.format(re.escape(name), ".*?"), re.DOTALL)
+        if not block.search(text):
+            raise LookupError(f"docs/connectors/segment.md has no block {name!r}")
+        text = block.sub(lambda _, made=BLOCK.format(name, table): made, text)  # type: ignore[misc]
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text()))
