@@ -72,9 +72,10 @@ def filled(text: str) -> str:
     """The page with every block written anew; LookupError when one is missing."""
     for name, table in blocks().items():
         block = re.compile(BLOCK.format(re.escape(name), ".*?"), re.DOTALL)
-        if not block.search(text):
+        before, found, after = text.partition(next(iter(block.findall(text)), "\0"))
+        if not found:
             raise LookupError(f"docs/connectors/segment.md has no block {name!r}")
-        text = block.sub(lambda _, made=BLOCK.format(name, table): made, text)  # type: ignore[misc]
+        text = before + BLOCK.format(name, table) + after
     return text
 
 

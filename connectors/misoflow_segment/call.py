@@ -10,14 +10,12 @@ from typing import Any
 from misoflow import Reject
 
 from misoflow_segment.keys import Json, renamed
-from misoflow_segment.plan import Page, Plan
+from misoflow_segment.plan import CAMPAIGN, Page, Plan
 from misoflow_segment.privacy import MAX_URL, bounded, scalar, text_of, truncated_ip
 from misoflow_segment.times import timestamp_of
 
 UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
-# https://segment.com/docs/connections/spec/common/#context: utm_campaign is the campaign's name
-CAMPAIGN = {"campaign": "name", "source": "source", "medium": "medium", "term": "term", "content": "content"}
-NOWHERE = Page({}, (), "")
+NOWHERE = Page({}, {}, "")
 FEW = 12
 """So many values of custom_context cannot be too much."""
 EMPTY: Json = {}
@@ -68,10 +66,9 @@ class Call:
         page = self._page()
         locale, agent, address = source.get("locale"), source.get("userAgent"), source.get("ip")
         context = {**_device(_str(locale), _str(agent), _str(address))}
-        if page.utm or "campaign" in source:
-            campaign = _campaign(source.get("campaign"), page.utm)
-            if campaign:
-                context["campaign"] = campaign
+        campaign = _campaign(source["campaign"], page.campaign) if "campaign" in source else page.campaign
+        if campaign:
+            context["campaign"] = campaign
         if page.shown:
             context["page"] = page.shown
         context["custom_context"] = self._custom(extra)
@@ -146,16 +143,12 @@ def _device(locale: str, agent: str, address: str) -> Json:
     return {key: value for key, value in found.items() if value}
 
 
-def _campaign(campaign: Any, utm: tuple[tuple[str, str], ...]) -> Json:
-    made: Json = {}
-    if type(campaign) is dict:
-        for key in CAMPAIGN.values():
-            if key in campaign and (text := text_of(campaign[key], 256)):
-                made[key] = text
-    for key, value in utm:
-        if (name := CAMPAIGN.get(key)) is not None and name not in made and (text := text_of(value, 256)):
-            made[name] = text
-    return made
+def _campaign(campaign: Any, of_page: Json) -> Json:
+    """The campaign's texts; what it lacks comes from the page's URL."""
+    if type(campaign) is not dict:
+        return of_page
+    own = {key: text for key in CAMPAIGN if key in campaign and (text := text_of(campaign[key], 256))}
+    return {**of_page, **own}
 
 
 def _flatten(custom: Json, key: str, value: Json) -> None:

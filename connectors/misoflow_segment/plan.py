@@ -16,13 +16,18 @@ from misoflow_segment.paths import Getter, compile_path, compile_template, first
 from misoflow_segment.privacy import MAX_VALUE, Urls, plain, text_of
 from misoflow_segment.values import product_id_of
 
+CAMPAIGN = ("name", "source", "medium", "term", "content")
+# https://segment.com/docs/connections/spec/common/#context: utm_campaign is the campaign's name
+CAMPAIGN_OF_UTM = {"campaign": "name"} | {key: key for key in CAMPAIGN if key != "name"}
+
 
 class Page(NamedTuple):
     """What is used of the page on which something happened."""
 
     shown: Json
     """Miso's ``page``; empty when there is no URL to show. Not to be changed."""
-    utm: tuple[tuple[str, str], ...]
+    campaign: Json
+    """Miso's ``campaign`` out of the URL's utm parameters. Not to be changed."""
     miso_id: str
 
 
@@ -56,7 +61,8 @@ class Plan:
                 shown["referrer"] = clean
             if name := text_of(title):
                 shown["title"] = name
-        return Page(shown, here.utm, here.miso_id)
+        named = [(CAMPAIGN_OF_UTM.get(key), text_of(value, MAX_VALUE)) for key, value in here.utm]
+        return Page(shown, {key: text for key, text in named if key and text}, here.miso_id)
 
     def clean_id(self, value: Any) -> str | None:
         """A user or anonymous id as text; None for blanks, sentinels, and what is neither text nor number."""

@@ -124,6 +124,13 @@ class Bench:
             await asyncio.sleep(pause)
         raise AssertionError(f"did not get there: {counts}")
 
+    async def until_halted(self) -> None:
+        for _ in range(100):
+            if await self.store.run(control.halted):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("sending was not halted")
+
     async def settled(self) -> dict[str, int]:
         return await self.until(lambda counts: not counts["pending"])
 
@@ -206,8 +213,7 @@ async def test_m8_a_fifth_of_a_batch_bad_is_drift_and_waits_for_a_person(tmp_pat
         b.miso.bad = lambda record: record["n"] <= 300
         await b.put(*(piece_event(n) for n in range(1, 1001)))
         b.start()
-        while not await b.store.run(control.halted):
-            await asyncio.sleep(0.05)
+        await b.until_halted()
         assert (await b.counts())["pending"] == 1000
         assert len(b.miso.requests) == 1
         await b.sender.lift()
@@ -219,8 +225,7 @@ async def test_m9_a_refused_envelope_halts_and_never_halves(tmp_path):
         b.miso.faults = [answers.Envelope("field required: data")]
         await b.put(*(piece_event() for _ in range(10)))
         b.start()
-        while not await b.store.run(control.halted):
-            await asyncio.sleep(0.05)
+        await b.until_halted()
         assert len(b.miso.requests) == 1
         assert (await b.counts()) == {"accepted": 10, "pending": 10}
 
@@ -230,8 +235,7 @@ async def test_a_wrong_key_halts_without_a_dead_letter_and_the_next_start_delive
         b.miso.faults = [answers.Stop("invalid api key", "set miso.api_key")] * 9
         await b.put(*(piece_event() for _ in range(10)))
         b.start()
-        while not await b.store.run(control.halted):
-            await asyncio.sleep(0.05)
+        await b.until_halted()
         (stop,) = await b.store.run(control.halted)
         assert (stop.reason, stop.fix) == ("invalid api key", "set miso.api_key")
         await b.stop()

@@ -27,11 +27,13 @@ class Verdict:
     invented: list[str]
     changed: list[str]
     duplicates: list[str]
+    unmourned: list[str]
+    """Acknowledged events that Miso or the mapping refuses, without a dead letter."""
     counts: dict[str, Any]
     resent_requests: int
 
     def sound(self) -> bool:
-        return not (self.missing or self.invented or self.changed or self.duplicates)
+        return not (self.missing or self.invented or self.changed or self.duplicates or self.unmourned)
 
 
 def expected(world: World, events: dict[str, dict[str, Any]]) -> dict[str, list[Piece]]:
@@ -74,6 +76,8 @@ def judge(world: World, *, ignore: str = "\0") -> Verdict:
     possible = {canonical(p.body) for pieces in expected(world, world.sent).values() for p in pieces}
     wire = json.loads(world.get("/_sandbox/wire"))
     posts = Counter(one["sha256"] for one in wire if one["method"] == "POST")
+    counts = world.status()["instances"]["web"]
+    hopeless = sum(ignore in message for message in world.acknowledged)
     again = {one["sha256"]: one["records"] for one in wire if posts[one["sha256"]] > 1}
     explained = sum((posts[sha] - 1) * records for sha, records in again.items())
     doubled = [body for body, n in at_miso.items() for _ in range(n - 1)]
@@ -82,6 +86,7 @@ def judge(world: World, *, ignore: str = "\0") -> Verdict:
         invented=[body for body in at_miso if body not in possible],
         changed=[uuid for uuid, versions in by_uuid.items() if len(versions) > 1],
         duplicates=doubled if len(doubled) > explained else [],
-        counts=world.status()["instances"]["web"],
+        unmourned=[str(hopeless)] if counts["dead"] < hopeless else [],
+        counts=counts,
         resent_requests=sum(n - 1 for n in posts.values()),
     )

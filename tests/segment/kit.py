@@ -84,4 +84,5 @@ def translate(data: Any, **settings: Any) -> list[dict[str, Any]]:
 def record(data: Any, **settings: Any) -> dict[str, Any]:
     """The one record of a call, taken out of its effect."""
     (made,) = translate(data, **settings)
-    return made.get("record", made)
+    found: dict[str, Any] = made.get("record", made)
+    return found

@@ -131,9 +131,7 @@ def test_deep_properties_and_big_numbers_pass() -> None:
     deep: Any = {}
     for _ in range(200):
         deep = {"d": deep}
-    (event,) = events(
-        b'{"type":"track","event":"Product Viewed","userId":18446744073709551617,"properties":{"product_id":36893488147419103232}}'
-    )
+    (event,) = events(track("Product Viewed", {"product_id": 2**65}, userId=2**64 + 1))
     (made,) = [plain(output) for output in segment().translate(event)]
     assert (made["user_id"], made["product_ids"]) == ("18446744073709551617", ["36893488147419103232"])
     assert len(translate(track("Product Viewed", {"product_id": "p", "deep": deep}))) == 1

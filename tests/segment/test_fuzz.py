@@ -92,7 +92,7 @@ def test_calls_with_anything_in_them(data: dict[str, Any]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=20_000, deadline=None)
+@settings(max_examples=10_000, deadline=None)
 @given(CALLS)
 def test_many_calls_with_anything_in_them(data: dict[str, Any]) -> None:
     anything_goes(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from misoflow import INTERACTIONS, Reject
@@ -195,7 +195,8 @@ def _order(products: Any = None, **properties: Any) -> dict[str, Any]:
 
 
 def test_one_bad_item_does_not_cost_the_order() -> None:
-    items = [{"product_id": "a", "quantity": 2}, {}, None, "x", [], {"product_id": {}}, {"id": "b"}, {"sku": 3}]
+    items: list[Any] = [{"product_id": "a", "quantity": 2}, {}, None, "x", []]
+    items += [{"product_id": {}}, {"id": "b"}, {"sku": 3}]
     made = record(_order(items))
     assert made["product_ids"] == ["a", "b", "3"]
     assert made["quantities"] == [2, 1, 1]
@@ -227,7 +228,8 @@ def test_products_may_be_one_object_or_a_text_or_beside_the_order() -> None:
     assert record(_order('[{"product_id": "a"}]'))["product_ids"] == ["a"]
     assert record(track("Order Completed", {"order_id": "o", "product_id": "a"}))["product_ids"] == ["a"]
     assert record(track("Order Completed", {"id": "o", "sku": "a"}))["product_ids"] == ["a"]
-    for unusable in ("[", "text", 5, [], [[]]):
+    several: list[Any] = ["[", "text", 5, [], [[]]]
+    for unusable in several:
         with pytest.raises(Reject, match="no_product_id"):
             translate(_order(unusable))
     with pytest.raises(Reject, match="no_product_id"):
@@ -363,12 +365,12 @@ def test_the_query_may_be_an_object(query: Any, wanted: str) -> None:
 
 
 def test_filters_are_grouped_by_field() -> None:
-    filters = [
+    filters: list[Any] = [
         {"type": "color", "value": "red"},
         {"attribute": "color", "value": "blue"},
         {"type": "size", "value": 42},
     ]
-    filters += [{"type": "sale", "value": True}, {"type": "x"}, {"value": "y"}, "z", {"type": "o", "value": {}}]  # type: ignore[list-item]
+    filters += [{"type": "sale", "value": True}, {"type": "x"}, {"value": "y"}, "z", {"type": "o", "value": {}}]
     made = record(track("Products Searched", {"query": "q", "filters": filters}))
     assert made["search"]["filters"] == {"color": ["red", "blue"], "size": ["42"], "sale": ["true"]}
     by_name = record(track("Products Searched", {"filters": {"color": ["red", "blue"], "size": 3}}))
@@ -451,21 +453,22 @@ def test_the_instances_rules_come_first() -> None:
     (event,) = events(track("Lesson Opened", {"lesson": "l1"}), connector)
 
     class Fixed:
-        def apply(self, name: str, data: Any) -> Any:
-            return self.made if name == "Lesson Opened" else None
+        made: ClassVar[list[dict[str, Any]]] = []
 
-    rules = Fixed()
-    connector.rules = rules  # type: ignore[assignment]
-    rules.made = [{"type": "read", "product_ids": [" l1 ", None], "context": {"custom_context": {"course": "c"}}}]
+        def apply(self, name: str, data: Any) -> Any:
+            return type(self).made if name == "Lesson Opened" else None
+
+    connector.rules = Fixed()  # type: ignore[assignment]
+    Fixed.made = [{"type": "read", "product_ids": [" l1 ", None], "context": {"custom_context": {"course": "c"}}}]
     (made,) = [plain(output) for output in connector.translate(event)]
     assert (made["type"], made["product_ids"], made["user_id"]) == ("read", ["l1"], "user-1")
     assert made["context"]["custom_context"] == {"segment_event": "Lesson Opened", "course": "c"}
-    rules.made = []
+    Fixed.made = []
     assert ["skip" in plain(output) for output in connector.translate(event)] == [True]
-    rules.made = [{"type": "checkout", "product_ids": ["a", 2], "quantities": ["3", None], "revenue": "7.50"}]
+    Fixed.made = [{"type": "checkout", "product_ids": ["a", 2], "quantities": ["3", None], "revenue": "7.50"}]
     (bought,) = [plain(output) for output in connector.translate(event)]
     assert (bought["product_ids"], bought["quantities"], bought["revenue"]) == (["a", "2"], [3, 1], 7.5)
-    rules.made = [{"type": "read"}]
+    Fixed.made = [{"type": "read"}]
     with pytest.raises(Reject, match="no_product_id"):
         list(connector.translate(event))
 

@@ -111,15 +111,16 @@ GOOD = sign(EVENT)
 GARBAGE = [
     "", " ", "\t", "\x00", "0", "x" * 40, "g" * 40, GOOD[:-1], GOOD + "0", GOOD[1:], GOOD + GOOD, f"{GOOD},{GOOD}",
     f"{GOOD} {GOOD}", f"sha1={GOOD}", f'"{GOOD}"', f"v1,{GOOD}", GOOD[::-1], "0" * 40, "f" * 40, "0" * 39, "-" * 40,
-    "+" + GOOD[1:], "0x" + GOOD[2:], GOOD.replace(GOOD[0], "\u00fc", 1), "\u0661" * 40, "\uff10" * 40, "\U0001f600" * 40,
-    "\ud800" * 40, "\u2028" * 40, "a\u0301" * 20, base64.b64encode(bytes.fromhex(GOOD)).decode(), GOOD * 2500,
-    "a," * 100_000, "null", "undefined", "[object Object]", "\r\n" + GOOD[:-2], GOOD[:20] + "\n" + GOOD[20:], "%00", "Basic eDp5",
+    "+" + GOOD[1:], "0x" + GOOD[2:], GOOD.replace(GOOD[0], "\u00fc", 1), "\u0661" * 40, "\uff10" * 40,
+    "\U0001f600" * 40, "\ud800" * 40, "\u2028" * 40, "a\u0301" * 20,
+    base64.b64encode(bytes.fromhex(GOOD)).decode(), GOOD * 2500,
+    "a," * 100_000, "null", "undefined", "[object Object]", "\r\n" + GOOD[:-2], GOOD[:20] + "\n" + GOOD[20:],
+    "%00", "Basic eDp5",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(len(GARBAGE)))
 def test_garbage_signatures_are_unauthorized_and_nothing_else(number: int) -> None:
-    assert len(GARBAGE) == 40
     for body in (EVENT, BATCH, b"", b"\xff\xfe", b"[", b"[[[[", b'[{"json":', b"[]"):
         for connector in (segment(), segment(**STRICT), segment(write_key="k", shared_secret=SECRET)):
             with pytest.raises(Unauthorized):
@@ -172,7 +173,7 @@ NODE = r"""
 const crypto = require("crypto");
 let seed = 7;
 const random = (n) => (seed = (seed * 1103515245 + 12345) % 2147483648) % n;
-const numbers = [1e-7, 1e21, 123456789012345680000, 0.1 + 0.2, -0, 1/3, 5e-324, 1.7976931348623157e308, 1e-10, 100, 2**53];
+const numbers = [1e-7, 1e21, 123456789012345680000, 0.1 + 0.2, -0, 1/3, 5e-324, 1.7976931348623157e308, 1e-10, 2**53];
 const texts = ["a", "\u00fc", "\ud83d\ude00", "\u2028", "\"", "\\", "]", "}", ",", "\u0000", "</script>", "\ud800"];
 const value = (depth) => {
   switch (random(depth > 3 ? 5 : 7)) {
@@ -182,7 +183,10 @@ const value = (depth) => {
     case 3: return random(2) === 0;
     case 4: return random(1e9) / 1000;
     case 5: return Array.from({length: random(4)}, () => value(depth + 1));
-    default: return Object.fromEntries(Array.from({length: random(4)}, (_, i) => ["k" + i + texts[random(11)], value(depth + 1)]));
+    default: {
+      const pairs = Array.from({length: random(4)}, (_, i) => ["k" + i + texts[random(11)], value(depth + 1)]);
+      return Object.fromEntries(pairs);
+    }
   }
 };
 const sign = (text) => crypto.createHmac("sha1", "shared-secret").update(text, "utf8").digest("hex");
@@ -355,9 +359,8 @@ def test_settings_that_would_leave_a_door_open_or_do_nothing_are_refused(setting
 
 def test_settings_are_described_and_secrets_hidden() -> None:
     assert all(field.description for field in SegmentConfig.model_fields.values())
-    config = SegmentConfig(
-        shared_secret=["top-secret-1", "top-secret-2"], write_key="top-secret-3", batch_token="top-secret-4-0123456789"
-    )
+    secrets = {"shared_secret": ["top-secret-1", "top-secret-2"], "write_key": "top-secret-3"}
+    config = segment(**secrets, batch_token="top-secret-4-0123456789").config
     assert "top-secret" not in repr(config) + str(config) + config.model_dump_json()
 
 
