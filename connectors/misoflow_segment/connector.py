@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from misoflow import Connector, Effect, Event, Problem, Record, Reject, Request, Route, Unauthorized
@@ -55,11 +56,10 @@ class Segment(Connector[SegmentConfig]):
         if self._tokens:
             routes.append(Route("t/*", signed=True, max_body=MAX_BODY))
         if self._write_keys:
-            # 1 MiB as sent: what is over Segment's own limits gets Segment's own answer from verify
-            routes += [
-                Route("v1/*", channel=TRACKING, signed=False, methods=("POST", "PUT", "GET"), cors=True),
-                Route("v1/pixel/*", channel=TRACKING, signed=False, methods=("GET",), cors=True),
-            ]
+            # half of that is Segment's own limit, and verify gives Segment's own answer to what is over it
+            limits = Route(channel=TRACKING, signed=False, max_body=MIB, max_inflated=MIB, cors=True)
+            routes.append(replace(limits, path="v1/*", methods=("POST", "PUT", "GET")))
+            routes.append(replace(limits, path="v1/pixel/*", methods=("GET",)))
         return tuple(routes)
 
     def verify(self, request: Request) -> None:

@@ -162,7 +162,7 @@ def tracking(request: Request) -> Iterator[Event]:
     body = tracked(request)
     word = call_of(request.path)
     if word not in BATCHES and type(body.get("batch")) is not list:
-        yield _tracked_event(body, 0, PATHS.get(word), body.get("sentAt"), request.received_at)
+        yield _tracked_event(body, 0, PATHS.get(word), None, request.received_at)
         return
     batch = body.get("batch")
     if type(batch) is not list:
@@ -181,6 +181,7 @@ def merged(shared: Json, own: Any) -> Json:
 
 
 def _tracked_event(data: Any, index: int, kind: str | None, sent: Any, arrived: datetime | None) -> Event:
+    """The event of one call; ``kind`` is the path's, ``sent`` the batch's, where the call says neither itself."""
     if type(data) is not dict:
         return event_of(data, index, deletes=False)
     data = {key: value for key, value in _CALL_KEYS.canonical(data).items() if key != "writeKey"}

@@ -8,18 +8,18 @@ const [host, path, writeKey, userId, anonymousId] = process.argv.slice(2)
 async function main() {
   const analytics = new Analytics({ writeKey, host, path, flushAt: 4, flushInterval: 100 })
   const failures = []
-  analytics.on('error', (error) => failures.push(error))
+  analytics.on('error', ({ code, reason }) => failures.push(`${code}: ${reason}`))
   const sent = session.map(
     ({ call, ...fields }) =>
       new Promise((resolve) => {
         const message = { userId, anonymousId, ...fields }
         if (call === 'alias') Object.assign(message, { previousId: anonymousId })
-        analytics[call](message, (error) => resolve(error))
+        analytics[call](message, (error) => resolve(error && String(error)))
       }),
   )
   await analytics.closeAndFlush({ timeout: 20000 })
   failures.push(...(await Promise.all(sent)).filter(Boolean))
-  if (failures.length) throw new Error(JSON.stringify(failures))
+  if (failures.length) throw new Error([...new Set(failures)].join('; '))
 }
 
 main().catch((error) => {

@@ -90,7 +90,8 @@ def test_the_node_library_is_told_that_its_key_is_wrong(world: World, sdks: Path
     arguments = [world.hooks, "/hooks/node/v1/batch", "key-other", "u", "a"]
     done = subprocess.run(["node", "node_shop.cjs", *arguments], cwd=sdks, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "401" in done.stderr
+    assert "delivery_failure" in done.stderr
+    assert "[401]" in done.stderr
     assert world.status()["instances"]["node"]["accepted"] == before
 
 

@@ -346,6 +346,33 @@ def test_context_is_taken_over() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sent", "wanted"),
+    [
+        ("https://shop.example/a#secret", "https://shop.example/a"),
+        ("https://shop.example/a?q=x#secret", "https://shop.example/a?q=x"),
+        ("https://user:pass@shop.example/a", "https://shop.example/a"),
+        ("https://shop.example/a?Q=x&email=e&page=2&UTM_source=n", "https://shop.example/a?q=x&page=2&utm_source=n"),
+        ("https://shop.example/u/jane%40x.example/a?q=jane%2540", "https://shop.example/u//a?q=jane%2540"),
+        ("https://shop.example/?q=jane%40x.example", "https://shop.example/"),
+        ("https://shop.example", "https://shop.example"),
+        ("javascript:alert(1)", None),
+        ("https:///a", None),
+        ("https://a.example\\@b.example/", None),
+        ("https://shop.example/" + "x" * 3000, None),
+    ],
+)
+def test_urls_lose_what_identifies_a_person(sent: str, wanted: str | None) -> None:
+    page = record(view(context={"page": {"url": sent}}))["context"].get("page", {})
+    assert page.get("url") == wanted
+
+
+def test_the_campaign_comes_from_the_url_where_there_is_none() -> None:
+    page = {"url": "https://shop.example/?utm_campaign=Spring+Sale&utm_source=a%40b.cc&utm_id=7&utm_medium=mail"}
+    assert record(view(context={"page": page}))["context"]["campaign"] == {"name": "Spring Sale", "medium": "mail"}
+    assert record(view(context={"page": page, "campaign": None}))["context"]["campaign"]["medium"] == "mail"
+
+
+@pytest.mark.parametrize(
     "context", [None, "x", [], 5, {"page": None}, {"page": "x"}, {"page": {"title": "T"}}, {"ip": 5}]
 )
 def test_a_context_that_is_none_counts_as_empty(context: Any) -> None:

@@ -150,6 +150,7 @@ def test_a_track_without_a_name_is_refused(event: Any) -> None:
         ({"productId": "p"}, "p"),
         ({"Product ID": "p"}, "p"),
         ({"PRODUCT-ID": "p", "product_id": "exact"}, "exact"),
+        ({"product_id": "exact", "PRODUCT-ID": "p"}, "exact"),
         ({"id": "i", "sku": "s"}, "i"),
         ({"SKU": "s"}, "s"),
         ({"product_id": 12}, "12"),
@@ -441,7 +442,7 @@ def test_the_end_of_a_video_is_told_once() -> None:
 
 def test_a_video_without_an_asset_is_refused() -> None:
     with pytest.raises(Reject, match="no_product_id"):
-        translate(track("Video Playback Paused", {"position": 1}))
+        translate(track("Video Playback Paused", {"position": 1, "id": "session"}))
     assert record(track("Video Playback Paused", {"content_asset_ids": ["v", "w"]}))["product_ids"] == ["v"]
 
 

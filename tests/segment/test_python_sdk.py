@@ -139,7 +139,7 @@ def test_lost_requests_and_lost_answers(world: World, lossy: Lossy) -> None:
 
 def test_a_restart_in_between(world: World) -> None:
     one, errors = client(world.hooks, "restart", upload_size=20)
-    world.kill("run", signal.SIGTERM)
+    assert world.kill("run", signal.SIGTERM) == 0
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(world.hooks, timeout=5)
     browse(one, "restart")

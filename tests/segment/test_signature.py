@@ -291,8 +291,8 @@ def test_a_write_key_opens_the_tracking_api() -> None:
 @pytest.mark.parametrize(
     ("data", "path"),
     [
-        (b"x" * 32_769, "v1/track"),
-        (b" " * 512_001, "v1/batch"),
+        (b'{"event": "e"}' + b" " * 32_755, "v1/track"),
+        (b'{"batch": []}' + b" " * 511_988, "v1/batch"),
         ([call()], "v1/track"),
         (b" [1]", "v1/b"),
         ({"batch": {}}, "v1/batch"),
@@ -305,6 +305,12 @@ def test_a_write_key_opens_the_tracking_api() -> None:
 def test_what_segments_api_refuses_is_a_reject(data: Any, path: str) -> None:
     with pytest.raises(Reject):
         segment(write_key="k").verify(tracking(data, path, authorization=basic("k")))
+
+
+def test_what_is_just_small_enough_passes() -> None:
+    connector = segment(write_key="k")
+    connector.verify(tracking(b'{"event": "e"}' + b" " * 32_754, "v1/track", authorization=basic("k")))
+    connector.verify(tracking(b'{"batch": []}' + b" " * 511_987, "v1/batch", authorization=basic("k")))
 
 
 def test_a_pixel_that_is_no_json_is_a_reject() -> None:
