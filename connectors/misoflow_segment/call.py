@@ -16,6 +16,8 @@ from misoflow_segment.times import timestamp_of
 
 UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
 NOWHERE = Page({}, {}, "")
+USUAL_URL = 512
+"""Pages with longer URLs are not remembered, so that what is stays small."""
 FEW = 12
 """So many values of custom_context cannot be too much."""
 EMPTY: Json = {}
@@ -88,7 +90,8 @@ class Call:
         url = page.get("url")
         if type(url) is not str or not url or len(url) > MAX_URL:
             return NOWHERE
-        return self.plan.page(url, _str(page.get("referrer")), _str(page.get("title")))
+        read = self.plan.page if len(url) <= USUAL_URL else self.plan.unusual_page
+        return read(url, _str(page.get("referrer")), _str(page.get("title")))
 
     def _custom(self, extra: Json) -> Json:
         custom: Json = {"segment_event": self.name}
@@ -147,8 +150,18 @@ def _campaign(campaign: Any, of_page: Json) -> Json:
     """The campaign's texts; what it lacks comes from the page's URL."""
     if type(campaign) is not dict:
         return of_page
-    own = {key: text for key in CAMPAIGN if key in campaign and (text := text_of(campaign[key], 256))}
-    return {**of_page, **own}
+    try:
+        own = _texts_of_campaign(tuple(campaign.items()))
+    except TypeError:  # a list or an object in it, which cannot be remembered
+        own = _texts_of_campaign(tuple((key, value) for key, value in campaign.items() if type(value) is str))
+    return {**of_page, **own} if of_page else own
+
+
+@lru_cache(maxsize=512)
+def _texts_of_campaign(items: tuple[tuple[str, Any], ...]) -> Json:
+    """A campaign sends many visitors, so it is remembered. Not to be changed."""
+    given = dict(items)
+    return {key: text for key in CAMPAIGN if (text := text_of(given.get(key), 256))}
 
 
 def _flatten(custom: Json, key: str, value: Json) -> None:

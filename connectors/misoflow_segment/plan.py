@@ -41,7 +41,7 @@ class Plan:
         self.keys = Keys([*wanted, *config.properties], CONTEXT | frozenset(config.properties))
         self.traits = Keys([*TRAITS, *config.traits])
         self.urls = Urls(config.url_query_keys)
-        self.page = lru_cache(maxsize=4096)(self._page)
+        self.page = lru_cache(maxsize=8192)(self.unusual_page)
         self.pages = PageTable(config)
         self.sentinels = frozenset(text.strip().lower() for text in config.sentinel_ids) | {""}
         self.pairs = config.link == "always"
@@ -51,8 +51,8 @@ class Plan:
         self._group_id = [compile_path(path) for path in config.product_group_id_path]
         self.has_groups = bool(self._group_id)
 
-    def _page(self, url: str, referrer: str, title: str) -> Page:
-        """A page by its URL, referrer and title; pages come back, so it is remembered."""
+    def unusual_page(self, url: str, referrer: str, title: str) -> Page:
+        """A page by its URL, referrer and title; ``page`` is the same and remembers."""
         here = self.urls.read(url)
         shown: Json = {}
         if here.clean:

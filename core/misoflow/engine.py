@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from misoflow.actions import Actions
+from misoflow.clock import pause
 from misoflow.config import Settings
 from misoflow.crash import point
 from misoflow.control import ControlServer
@@ -74,7 +75,7 @@ class Engine:
             for name, miso in settings.miso.items()
         }
         self.intake.committed = self._wake_senders
-        self.fetcher = Fetcher(self.store, self.instances, self.intake)
+        self.fetcher = Fetcher(self.store, self.instances, self.intake, self.raws_of)
         self.maintenance = Maintenance(self)
         self.actions = Actions(self)
         self.stopping = asyncio.Event()
@@ -156,7 +157,7 @@ class Engine:
         self.intake.beat = self._alive
         while not self.stopping.is_set():
             self._alive()
-            await asyncio.sleep(1)
+            await pause(self.stopping, 1)
         faulthandler.cancel_dump_traceback_later()
 
     def _alive(self) -> None:

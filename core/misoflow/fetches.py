@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from misoflow.clock import now_ms
+from misoflow.clock import now_ms, pause
+from misoflow.delivery import RawsOf
 from misoflow.errors import Halt, Reject, Retry
 from misoflow.instances import Instances
 from misoflow.intake import Intake
 from misoflow.store import Store, control
-from misoflow.store.fetches import Due, due_fetches, failed_fetch, later_fetch
+from misoflow.store.fetches import Due, due_fetches, failed_fetch, later_fetch, waiting_for
 
 log = logging.getLogger("misoflow.work")
 
@@ -21,15 +22,16 @@ RETRY_MS = (1000, 300_000)
 class Fetcher:
     """Calls ``Connector.fetch`` for what ``Fetch`` effects asked for, a few at a time."""
 
-    def __init__(self, store: Store, instances: Instances, intake: Intake) -> None:
+    def __init__(self, store: Store, instances: Instances, intake: Intake, raws_of: RawsOf) -> None:
         self._store = store
         self._instances = instances
         self._intake = intake
+        self._raws_of = raws_of
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
             if not await self.step():
-                await asyncio.sleep(0.2)
+                await pause(stopping, 0.2)
 
     async def step(self) -> bool:
         """Do what is due; False when nothing was."""
@@ -54,6 +56,7 @@ class Fetcher:
             await self._intake.refresh()
         except Exception as error:
             reason = error.reason if isinstance(error, Reject) else type(error).__name__
-            await self._store.run(failed_fetch, fetch, f"fetching {fetch.kind} failed: {reason}", now_ms())
+            raws = await self._raws_of(await self._store.run(waiting_for, fetch))
+            await self._store.run(failed_fetch, fetch, f"fetching {fetch.kind} failed: {reason}", raws, now_ms())
         else:
             await self._intake.fetched(instance, found, (fetch.instance, fetch.kind, fetch.ref))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from misoflow.clock import now_ms
+from misoflow.clock import now_ms, pause
 from misoflow.crash import point
 from misoflow.inbox import seal_delivery
 from misoflow.instances import DAY_MS
@@ -40,7 +40,7 @@ class Maintenance:
             if turn % PRUNE_EVERY == 0:
                 await self.prune()
             turn += 1
-            await asyncio.sleep(EVERY_SECONDS)
+            await pause(stopping, EVERY_SECONDS)
 
     async def step(self) -> None:
         """Release records whose alias did not come in time, and erase people from raw deliveries."""

@@ -244,6 +244,8 @@ class _Event:
             return
         record = copy.copy(record)
         late = record.anonymous_id.key if type(record.anonymous_id) is LateId else None
+        if late is not None:
+            record.anonymous_id = str(record.anonymous_id) or None
         if record.user_id:
             record.user_id = self._instance.user_id(record.user_id)
         context: dict[str, Any] = dict(record.context or {})

@@ -469,6 +469,8 @@ def test_the_instances_rules_come_first() -> None:
     Fixed.made = [{"type": "checkout", "product_ids": ["a", 2], "quantities": ["3", None], "revenue": "7.50"}]
     (bought,) = [plain(output) for output in connector.translate(event)]
     assert (bought["product_ids"], bought["quantities"], bought["revenue"]) == (["a", "2"], [3, 1], 7.5)
+    (ordered,) = events(track("Lesson Opened", {"order_id": "o1"}), connector)
+    assert [plain(output)["once"] for output in connector.translate(ordered)] == ["checkout:o1"]
     Fixed.made = [{"type": "read"}]
     with pytest.raises(Reject, match="no_product_id"):
         list(connector.translate(event))

@@ -200,7 +200,7 @@ class Committer:
             tx.db.execute("INSERT OR IGNORE INTO links VALUES(?,?)", (who, anonymous))
         for key, anonymous_id in made.aliases:
             bind_alias(tx, key, anonymous_id, self.chunk.now)
-        pieces = [piece for piece in made.pieces if self._claim(piece.claim, row)]
+        pieces = [self._bound(piece) for piece in made.pieces if self._claim(piece.claim, row)]
         parts = [part for part in made.parts if self._claim(part.claim, row)]
         late = [piece for piece in pieces if piece.late is not None]
         now = [piece for piece in pieces if piece.late is None]
@@ -232,6 +232,15 @@ class Committer:
         made.reason = made.reason or (
             "another event brought this already" if had_records else "this event has no use in Miso"
         )
+
+    def _bound(self, piece: Piece) -> Piece:
+        """The piece with its late identity, if the alias came first."""
+        if piece.late is None:
+            return piece
+        sealed = self.tx.one("SELECT anonymous_id FROM aliases WHERE key=?", (piece.late,))
+        if sealed is None:
+            return piece
+        return Piece(named(piece.body, self.tx.open(sealed, b"alias").decode()), piece.digest, piece.claim)
 
     def _claim(self, scope: bytes | None, row: int) -> bool:
         if scope is None:
@@ -281,6 +290,11 @@ def _simple(made: Outcome) -> bool:
     )
 
 
+def named(body: bytes, anonymous_id: str) -> bytes:
+    """A record with its anonymous id put in."""
+    return msgspec.json.encode({**msgspec.json.decode(body), "anonymous_id": anonymous_id})
+
+
 def bind_alias(tx: Tx, key: bytes, anonymous_id: str, now: int) -> None:
     """Remember an alias and let go of the records that waited for it."""
     tx.db.execute("INSERT OR REPLACE INTO aliases VALUES(?,?,?)", (key, tx.seal(anonymous_id.encode(), b"alias"), now))
@@ -292,9 +306,7 @@ def release_late(tx: Tx, late: int, event: int, env: int, body: bytes, *, anonym
     """Move a record out of waiting, with its anonymous id if one came (else it keeps its default)."""
     plain = tx.open(body, b"late")
     if anonymous_id is not None:
-        record = msgspec.json.decode(plain)
-        record["anonymous_id"] = anonymous_id
-        plain = msgspec.json.encode(record)
+        plain = named(plain, anonymous_id)
     delivery = tx.one("SELECT delivery FROM events WHERE id=?", (event,)) or 0
     write_part(tx, env, Piece(plain, b""), event, delivery, now)
     tx.db.execute("DELETE FROM late WHERE id=?", (late,))

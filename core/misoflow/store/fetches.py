@@ -34,7 +34,16 @@ def later_fetch(tx: Tx, fetch: Due, due: int) -> None:
     )
 
 
-def failed_fetch(tx: Tx, fetch: Due, reason: str, now: int) -> None:
+def waiting_for(tx: Tx, fetch: Due) -> list[int]:
+    """The events that asked for it."""
+    rows = tx.db.execute(
+        "SELECT event FROM fetch_waits WHERE instance=? AND kind=? AND ref=?",
+        (tx.instances.id(tx.db, fetch.instance), fetch.kind, fetch.ref),
+    )
+    return [event for (event,) in rows]
+
+
+def failed_fetch(tx: Tx, fetch: Due, reason: str, raws: dict[int, bytes], now: int) -> None:
     """The object cannot be had: the events that asked for it are dead letters."""
     where = (tx.instances.id(tx.db, fetch.instance), fetch.kind, fetch.ref)
     waiting = list(
@@ -42,4 +51,4 @@ def failed_fetch(tx: Tx, fetch: Due, reason: str, now: int) -> None:
     )
     tx.db.execute("DELETE FROM fetches WHERE instance=? AND kind=? AND ref=?", where)
     for (event,) in waiting:
-        batches.kill(tx, event, "reject", reason, "$", lambda row: b"", now)
+        batches.kill(tx, event, "reject", reason, "$", lambda row: raws.get(row, b""), now)

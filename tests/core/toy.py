@@ -1,0 +1,110 @@
+"""A connector that does what its events say, so that each part of the engine can be asked for by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from typing import Any
+
+from misoflow.connector import Config, Connector, Event, Request
+from misoflow.effects import Alias, Disconnect, Effect, Fetch, Skip, aliased, latest, merge, once
+from misoflow.errors import Halt, Reject, Retry
+from misoflow.records import Custom, ForgetUser, Like, Product, Record, RemoveProduct, User
+
+TIME = "2026-11-01T00:00:00.000Z"
+
+
+class ToyConfig(Config):
+    """No settings."""
+
+
+class Toy(Connector[ToyConfig]):
+    """Events are ``{"id", "do", …}``; ``do`` names what translate yields."""
+
+    topics = ("like", "user", "product")
+    fetched: list[tuple[str, str]] = []  # noqa: RUF012 (shared on purpose: tests look at it)
+    answers: list[Any] = []  # noqa: RUF012
+
+    def verify(self, request: Request) -> None:
+        """Everybody is trusted."""
+
+    def events(self, request: Request) -> Iterable[Event]:
+        for item in request.json():
+            yield Event(item["id"], item["do"], item)
+
+    def translate(self, event: Event) -> Iterable[Record | Effect]:
+        yield from getattr(self, f"do_{event.topic}")(event.data)
+
+    def do_like(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Like(product_ids=[item["p"]], user_id=item.get("u", "u"), timestamp=item.get("at", TIME))
+
+    def do_anonymous(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Like(product_ids=["p"], anonymous_id=item["a"], user_id=item.get("u"), timestamp=TIME)
+
+    def do_two(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield from self.do_like(item)
+        yield Custom(custom_action_name=item["name"], product_ids=[], user_id="u", timestamp=TIME)
+
+    def do_once(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield once(item["key"], Like(product_ids=["p"], user_id="u", timestamp=TIME), shared=item.get("shared", False))
+
+    def do_user(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        part = User(user_id=item["u"], **item.get("fields", {}))
+        yield merge(item["u"], item.get("source", "traits"), part, version=item["v"], remove=tuple(item.get("gone", ())))
+
+    def do_product(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        record: Product | RemoveProduct = Product(product_id=item["p"], title=item.get("title", "t"))
+        if item.get("removed"):
+            record = RemoveProduct(product_id=item["p"])
+        yield latest(item["p"], item["v"], record)
+
+    def do_thin(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Fetch("thing", item["ref"])
+
+    def do_late(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Like(product_ids=["p"], anonymous_id=aliased(item["key"], default=item.get("a", "")), timestamp=TIME)
+
+    def do_alias(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Alias(item["key"], anonymous_id=item["a"])
+
+    def do_forget(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield ForgetUser(user_id=item["u"])
+
+    def do_leave(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Disconnect("the app was uninstalled")
+
+    def do_skip(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Skip("of no use")
+
+    def do_nothing(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        return ()
+
+    def do_reject(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        raise Reject("it says no", "$.x")
+
+    def do_bug(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        raise ZeroDivisionError(item["id"])
+
+    def do_die(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return ()
+
+    def tenant(self, request: Request) -> str:
+        return request.header("x-tenant")
+
+    async def fetch(self, kind: str, ref: str) -> list[Event]:
+        type(self).fetched.append((kind, ref))
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Retry | Halt | Reject):
+            raise answer
+        return [Event(f"{kind}:{ref}", "like", {"p": f"fetched-{ref}"})]
+
+
+def hook(event: Event) -> Event | list[Event] | None:
+    """A person's own hook: drops what is marked, doubles what is marked, renames products."""
+    if event.data.get("drop"):
+        return None
+    if event.data.get("double"):
+        return [event, event]
+    return Event(event.id, event.topic, {**event.data, "p": "hooked"}, event.received_at)
