@@ -49,7 +49,7 @@ else:
         str, Meta(pattern=r"^\\d{{4}}-\\d\\d-\\d\\d(T\\d\\d:\\d\\d:\\d\\d(\\.\\d+)?(Z|[+-]\\d\\d:\\d\\d))?\\Z")
     ]
 Uri = Annotated[
-    str, Meta(min_length=1, max_length=65536, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-\\[\\]_a-z~]+\\Z")
+    str, Meta(min_length=1, max_length=65536, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-Z_a-z~]+\\Z")
 ]
 Uuid = Annotated[
     str, Meta(pattern=r"^[0-9A-Fa-f]{{8}}-[0-9A-Fa-f]{{4}}-[0-9A-Fa-f]{{4}}-[0-9A-Fa-f]{{4}}-[0-9A-Fa-f]{{12}}\\Z")

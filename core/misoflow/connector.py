@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-import msgspec
 from pydantic import BaseModel, ConfigDict
 
+from misoflow import rawjson
 from misoflow.effects import Effect
 from misoflow.errors import Reject, Unauthorized
 from misoflow.records import Record
@@ -78,11 +78,7 @@ class Request:
 
     def json(self) -> Any:
         """The body as JSON; raises Reject when it is not (NaN, bad UTF-8 and lone surrogates included)."""
-        body = self.body.removeprefix(b"\xef\xbb\xbf")
-        try:
-            return msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
-            raise Reject(f"the body is not JSON: {error}") from None
+        return rawjson.parse(self.body)
 
 
 @dataclass(frozen=True, slots=True)

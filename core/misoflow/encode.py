@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -34,6 +36,7 @@ _MEASURES = {
     cls: tuple(name for name in ("quantities", "rating", "revenue", "duration") if name in cls.__struct_fields__)
     for cls in _INTERACTIONS
 }
+PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 TIMES = ("created_at", "published_at", "updated_at")
 
 
@@ -59,7 +62,7 @@ def _validated(record: Any, cls: type) -> bytes:
         body = _encode(record)
         decoded = _DECODE[cls](body)
     except msgspec.ValidationError as error:
-        raise _refusal(error) from None
+        raise _refusal(error, record) from None
     except (msgspec.EncodeError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Reject(f"cannot be written as JSON: {type(error).__name__}", "$") from None
     if b"null" in body:
@@ -68,10 +71,24 @@ def _validated(record: Any, cls: type) -> bytes:
     return body
 
 
-def _refusal(error: msgspec.ValidationError) -> Reject:
+def _refusal(error: msgspec.ValidationError, record: Any) -> Reject:
     """msgspec's sentence and path, without the value (it never prints one)."""
     text, _, path = str(error).partition(" - at `")
-    return Reject(text, path.rstrip("`") or "$")
+    path = path.rstrip("`") or "$"
+    if "[...]" in path:
+        path = path.replace("[...]", _null_key(record, path), 1)
+    return Reject(text, path)
+
+
+def _null_key(record: Any, path: str) -> str:
+    """msgspec does not name the key of a free-form object; the one whose value becomes null is what it means."""
+    value = record
+    for step in path.partition("[...]")[0].removeprefix("$.").split("."):
+        value = value.get(step) if isinstance(value, dict) else getattr(value, step, None)
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if item is None or (isinstance(item, float) and not math.isfinite(item)):
+            return f".{key}"
+    return ""
 
 
 def _no_null(value: Any, source: Any, path: str) -> None:
@@ -227,6 +244,23 @@ def _product(record: Product) -> None:
             raise Reject("a child needs its id", f"$.children[{index}].id")
         _attributes(child.get("custom_attributes"), f"$.children[{index}].custom_attributes")
     _attributes(record.custom_attributes, "$.custom_attributes")
+    for name in ("url", "cover_image"):
+        _uri(getattr(record, name), f"$.{name}")
+
+
+def _uri(value: str | None, path: str) -> None:
+    """What the pattern cannot say: the authority's port and brackets, and what percent signs lead."""
+    if value is None:
+        return
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise Reject("is not a URL", path) from None
+    if parts.scheme in ("http", "https") and not parts.hostname:
+        raise Reject("is not a URL", path)
+    if PERCENT.search(value) or value.count("#") > 1:
+        raise Reject("is not a URL", path)
 
 
 def _attributes(values: dict[str, Any] | None, path: str, *, bare_object: bool = True) -> None:
@@ -236,6 +270,7 @@ def _attributes(values: dict[str, Any] | None, path: str, *, bare_object: bool =
 
 def _user(record: User) -> None:
     _user_id(record.user_id)
+    _uri(record.profile_image, "$.profile_image")
     _attributes(record.custom_attributes, "$.custom_attributes", bare_object=False)
 
 

@@ -34,7 +34,8 @@ class Packed(msgspec.Struct, omit_defaults=True):
     id: str
     topic: str
     received: int
-    data: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    """JSON: it holds integers of any size, as msgpack does not."""
     body: bytes | None = None
     channel: str = ""
     path: str = ""
@@ -43,7 +44,7 @@ class Packed(msgspec.Struct, omit_defaults=True):
     headers: dict[str, str] = {}
 
     def event(self) -> Event:
-        return Event(self.id, self.topic, self.data, from_ms(self.received))
+        return Event(self.id, self.topic, msgspec.json.decode(self.data), from_ms(self.received))
 
     def request(self) -> Request:
         return Request(
@@ -58,11 +59,16 @@ class Packed(msgspec.Struct, omit_defaults=True):
 
 
 def pack_event(event: Event) -> bytes:
-    return msgspec.msgpack.encode(Packed(event.id, event.topic, to_ms(event.received_at), event.data))
+    """Never fails: what a hook or connector made that is no JSON is kept as text."""
+    try:
+        data = msgspec.json.encode(event.data)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        data = msgspec.json.encode(repr(event.data).encode("utf-8", "replace").decode())
+    return msgspec.json.encode(Packed(event.id, event.topic, to_ms(event.received_at), msgspec.Raw(data)))
 
 
 def pack_request(request: Request, digest: bytes) -> bytes:
-    return msgspec.msgpack.encode(
+    return msgspec.json.encode(
         Packed(
             digest.hex(),
             DELIVERY,
@@ -78,7 +84,7 @@ def pack_request(request: Request, digest: bytes) -> bytes:
 
 
 def unpack(raw: bytes) -> Packed:
-    return msgspec.msgpack.decode(raw, type=Packed)
+    return msgspec.json.decode(raw, type=Packed)
 
 
 def to_ms(moment: datetime | None) -> int:

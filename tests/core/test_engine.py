@@ -18,6 +18,7 @@ from misoflow.control import ActionError, call
 from misoflow.engine import Engine
 from misoflow.errors import ConfigError, Halt, Reject, Retry
 from misoflow.inbox import Inbox
+from misoflow.pipeline import unpack
 from misoflow.status import dead_letters, recent, status
 from misoflow.vault import Vault
 from misoflow_sandbox.miso import MisoSandbox, served
@@ -164,11 +165,24 @@ async def test_what_cannot_be_split_or_translated_is_a_dead_letter_and_the_rest_
         assert await s.settled(7) == {"accepted": 7, "delivered": 1, "skipped": 2, "dead": 4}
         letters = dead_letters(s.settings, s.vault)
         assert [letter.kind for letter in letters] == ["reject", "reject", "bug", "reject"]
-        assert letters[0].raw.find(b"not json") >= 0
+        assert unpack(letters[0].raw).body == b"not json"
         assert (letters[1].reason, letters[1].path) == ("it says no", "$.x")
         assert letters[2].reason.startswith("ZeroDivisionError at toy.py:")
         assert letters[3].reason.startswith("KeyError 'p' at toy.py:")
         assert "of no use" in {row["reason"] for row in s.last(10)}
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**64), 10**300])
+async def test_a_dead_letter_of_any_value_does_not_end_the_worker(tmp_path: Path, number: int) -> None:
+    async with site(tmp_path) as s:
+        deep: Any = "x"
+        for _ in range(240):
+            deep = {"d": deep}
+        await s.send(item("reject", big=number, deep=deep), item("like", p="p"))
+        await s.send(body=b"[" * 100_000 + b"]" * 100_000)
+        assert await s.settled(3) == {"accepted": 3, "delivered": 1, "dead": 2}
+        assert str(number).encode() in dead_letters(s.settings, s.vault)[-1].raw + dead_letters(s.settings, s.vault)[0].raw
+        assert (await call(s.settings, "dead.retry", instance="web"))["tried"] == 2
 
 
 async def test_a_retry_uses_todays_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def _facts(letter: Any) -> dict[str, Any]:
 def _contents(packed: Any) -> Any:
     """The event's data, or the body of a delivery that could not be split: JSON, else text, else base64."""
     if packed.body is None:
-        return packed.data
+        return packed.event().data
     import msgspec
 
     try:
@@ -183,7 +183,7 @@ def _contents(packed: Any) -> Any:
 def _size(packed: Any) -> int:
     import msgspec
 
-    return len(packed.body if packed.body is not None else msgspec.json.encode(packed.data))
+    return len(packed.body if packed.body is not None else packed.data)
 
 
 def _pretty(value: Any) -> str:
