@@ -96,7 +96,8 @@ def main() -> int:
 
 def formatted(source: str) -> str:
     ruff = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(RECORDS), "-"]
-    return subprocess.run(ruff, input=source, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    done = subprocess.run(ruff, input=source, capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout
 
 
 def interaction_names(document: Schema) -> list[str]:
@@ -151,7 +152,10 @@ def struct(name: str, schema: Schema, options: str = "", doc: str = "") -> str:
     if schema.get("additionalProperties") is not False:
         raise SystemExit(f"{name} is not closed any more: its struct would refuse what Miso accepts")
     required = schema.get("required", [])
-    lines = [f"\nclass {name}(Record_, kw_only=True{options}):\n", f'    """{doc or f"Miso’s {name.lower()} record."}"""\n\n'.replace("’", "'")]
+    lines = [
+        f"\nclass {name}(Record_, kw_only=True{options}):\n",
+        f'    """{doc or f"Miso’s {name.lower()} record."}"""\n\n'.replace("’", "'"),
+    ]
     for key, value in schema["properties"].items():
         kind = python_type(value, key)
         lines.append(f"    {key}: {kind}\n" if key in required else f"    {key}: {kind} | None = None\n")
@@ -169,7 +173,7 @@ def python_type(schema: Schema, key: str = "") -> str:
     if key in ("custom_context", "custom_attributes"):
         return "dict[str, CustomValue]"
     if "$ref" in schema:
-        name = schema["$ref"].rsplit("/", 1)[1]
+        name: str = schema["$ref"].rsplit("/", 1)[1]
         return RENAMED.get(name, name)
     if "allOf" in schema:
         return python_type(schema["allOf"][0])
@@ -203,7 +207,9 @@ def text_type(schema: Schema) -> str:
         return f"Literal[{', '.join(json.dumps(value) for value in schema['enum'])}]"
     if schema.get("format") in ("date-time", "uri", "uuid"):
         return {"date-time": "DateTime", "uri": "Uri", "uuid": "Uuid"}[schema["format"]]
-    limits = [f"{py}={schema[js]}" for py, js in (("min_length", "minLength"), ("max_length", "maxLength")) if js in schema]
+    limits = [
+        f"{py}={schema[js]}" for py, js in (("min_length", "minLength"), ("max_length", "maxLength")) if js in schema
+    ]
     return f"Annotated[str, Meta({', '.join(limits)})]" if limits else "str"
 
 

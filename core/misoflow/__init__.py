@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from misoflow.errors import ConfigError, Halt, MisoflowError, Reject, Retry, Unauthorized
     from misoflow.records import (
+        INTERACTIONS,
         AddToCart,
         AddToCollection,
         Bookmark,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
         Feedback,
         ForgetUser,
         HomePageView,
-        INTERACTIONS,
         Impression,
         Interaction,
         Like,

@@ -1,8 +1,8 @@
 """plugins.toml: read, references resolved, every value checked, every error with its TOML path.
 
-    [miso] / [miso.NAME]     where records go
-    [engine]                 the two processes and their files
-    [instances.NAME]         one connector with its settings; the keys of ``RESERVED`` are the engine's own
+[miso] / [miso.NAME]     where records go
+[engine]                 the two processes and their files
+[instances.NAME]         one connector with its settings; the keys of ``RESERVED`` are the engine's own
 """
 
 from __future__ import annotations

@@ -88,9 +88,7 @@ def latest(key: str, version: int | float | str, record: Product | User | Remove
     return Latest(key, version, record)
 
 
-def merge(
-    key: str, source: str, part: Product | User, *, version: int, remove: tuple[str, ...] = ()
-) -> Merge:
+def merge(key: str, source: str, part: Product | User, *, version: int, remove: tuple[str, ...] = ()) -> Merge:
     """One source's part of a user or product; the store merges the parts before the full record goes out.
 
     ``version`` is the part's time in ms: field by field the newest wins. ``remove`` names fields to clear,

@@ -16,8 +16,8 @@ from typing import Any
 from misoflow.actions import Actions
 from misoflow.clock import pause
 from misoflow.config import Settings
-from misoflow.crash import point
 from misoflow.control import ControlServer
+from misoflow.crash import point
 from misoflow.delivery import Sender
 from misoflow.errors import ConfigError
 from misoflow.fetches import Fetcher
@@ -118,7 +118,8 @@ class Engine:
 
     async def _intake_loop(self) -> None:
         while not self.stopping.is_set():
-            await asyncio.sleep(0 if await self.take_in() else POLL_SECONDS)
+            busy = await self.take_in()
+            await (asyncio.sleep(0) if busy else pause(self.stopping, POLL_SECONDS))
 
     def _wake_senders(self) -> None:
         for sender in self.senders.values():

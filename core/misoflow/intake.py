@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 
 from misoflow.clock import now_ms
+from misoflow.connector import Event
 from misoflow.crash import point
 from misoflow.inbox import Delivery, InboxReader
 from misoflow.instances import Instance, Instances
-from misoflow.pipeline import Event, Translator, event_hash, from_ms, split, to_ms, unpack
+from misoflow.pipeline import Translator, event_hash, from_ms, split, to_ms, unpack
 from misoflow.store import Store, control, events
 from misoflow.store.values import Chunk, DeadLetter, Known, Outcome
 

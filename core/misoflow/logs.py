@@ -17,7 +17,8 @@ import structlog
 Format = Literal["auto", "json", "console"]
 SECRET_KEY = re.compile(r"(?i)api[_-]?key|secret|token|authorization|cookie|password|signature")
 SECRET_TEXT = re.compile(
-    r"(?i)((?:api[_-]?key|access_token|token|secret|password|write_?key)=)[^&\s\"']+|(Bearer|Basic) [A-Za-z0-9._~+/=-]{6,}"
+    r"(?i)((?:api[_-]?key|access_token|token|secret|password|write_?key)=)[^&\s\"']+"
+    r"|(Bearer|Basic) [A-Za-z0-9._~+/=-]{6,}"
 )
 MASK = "***"
 _secrets: set[str] = set()

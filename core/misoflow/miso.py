@@ -104,7 +104,7 @@ class Miso:
 
     def _client(self) -> Http:
         if self._http is None:
-            headers = {"X-API-KEY": self._key, "Content-Type": "application/json"}
+            headers: dict[str, SecretStr | str] = {"X-API-KEY": self._key, "Content-Type": "application/json"}
             self._http = Http(timeout=self._timeout, headers=headers)
         return self._http
 

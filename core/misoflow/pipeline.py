@@ -242,7 +242,7 @@ class _Event:
             self._interaction(record, claim)
 
     def _interaction(self, record: Interaction, claim: bytes | None) -> None:
-        kind = record.__struct_config__.tag
+        kind = str(record.__struct_config__.tag)
         ordinal = self._ordinals.get(kind, 0)
         self._ordinals[kind] = ordinal + 1
         if kind in self._instance.drop:
@@ -254,7 +254,7 @@ class _Event:
             record.anonymous_id = str(record.anonymous_id) or None
         if record.user_id:
             record.user_id = self._instance.user_id(record.user_id)
-        context: dict[str, Any] = dict(record.context or {})
+        context: Any = dict(record.context or {})
         custom = dict(context.get("custom_context") or {})
         custom["uuid"] = self._instance.uuid(self._event.id, kind, ordinal)
         context["custom_context"] = custom

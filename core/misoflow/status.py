@@ -95,10 +95,11 @@ def recent(
     settings: Settings, vault: Vault, *, after: int = 0, limit: int = 100, instance: str | None = None
 ) -> list[dict[str, Any]]:
     """Events as `misoflow tail` shows them, oldest first: those after row ``after``, or the last ``limit``."""
-    where, values = ["events.id > ?"], [after]
+    where: list[str] = ["events.id > ?"]
+    values: list[int | str] = [after]
     if instance is not None:
         where.append("instances.name = ?")
-        values.append(instance)  # type: ignore[arg-type]
+        values.append(instance)
     with snapshot(settings, vault) as tx:
         if tx is None:
             return []

@@ -114,7 +114,9 @@ class Bench:
     def start(self) -> None:
         self.task = asyncio.create_task(self.sender.run())
 
-    async def until(self, done: Callable[[dict[str, int]], bool], turns: int = 3000, pause: float = 0.05) -> dict[str, int]:
+    async def until(
+        self, done: Callable[[dict[str, int]], bool], turns: int = 3000, pause: float = 0.05
+    ) -> dict[str, int]:
         for _ in range(turns):
             if self.task is not None and self.task.done():
                 self.task.result()

@@ -181,7 +181,9 @@ async def test_a_dead_letter_of_any_value_does_not_end_the_worker(tmp_path: Path
         await s.send(item("reject", big=number, deep=deep), item("like", p="p"))
         await s.send(body=b"[" * 100_000 + b"]" * 100_000)
         assert await s.settled(3) == {"accepted": 3, "delivered": 1, "dead": 2}
-        assert str(number).encode() in dead_letters(s.settings, s.vault)[-1].raw + dead_letters(s.settings, s.vault)[0].raw
+        assert (
+            str(number).encode() in dead_letters(s.settings, s.vault)[-1].raw + dead_letters(s.settings, s.vault)[0].raw
+        )
         assert (await call(s.settings, "dead.retry", instance="web"))["tried"] == 2
 
 
@@ -195,9 +197,15 @@ async def test_a_retry_uses_todays_code(tmp_path: Path, monkeypatch: pytest.Monk
         from misoflow.connector import Event
 
         monkeypatch.setattr(
-            Toy, "events_of_text", lambda self, request: [Event("t1", "like", {}), Event("t2", "nothing", {})], raising=False
+            Toy,
+            "events_of_text",
+            lambda self, request: [Event("t1", "like", {}), Event("t2", "nothing", {})],
+            raising=False,
         )
-        assert await call(s.settings, "dead.retry", instance="web") == {"tried": 2, "states": {"pending": 2, "skipped": 1}}
+        assert await call(s.settings, "dead.retry", instance="web") == {
+            "tried": 2,
+            "states": {"pending": 2, "skipped": 1},
+        }
         assert await s.settled(4) == {"accepted": 4, "delivered": 2, "skipped": 2}
         assert {record["anonymous_id"] for record in s.interactions()} == {"now-known"}
 
@@ -206,7 +214,9 @@ async def test_once_latest_and_merge_reach_miso(tmp_path: Path) -> None:
     async with site(tmp_path) as s:
         await s.send(item("once", key="o1"), item("once", key="o1"), item("once", key="o2"))
         await s.send(item("product", p="sku", v=2, title="new"), item("product", p="sku", v=1, title="old"))
-        await s.send(item("user", u="ann", v=1, fields={"age": 30}), item("user", u="ann", v=2, fields={"city": "Oslo"}))
+        await s.send(
+            item("user", u="ann", v=1, fields={"age": 30}), item("user", u="ann", v=2, fields={"city": "Oslo"})
+        )
         await s.send(item("user", u="ann", v=3, source="crm", fields={"country": "NO"}, gone=["city"]))
         counts = await s.settled(8)
         assert (counts["skipped"], counts["delivered"]) == (2, 6)
@@ -428,7 +438,11 @@ async def test_installs_of_a_template_are_instances_of_their_own(tmp_path: Path)
 
 async def test_actions_say_what_was_wrong(tmp_path: Path) -> None:
     async with site(tmp_path) as s:
-        for verb, args in [("pause", {"instance": "nope"}), ("resume", {"miso": "nope"}), ("dead.retry", {"ids": [99]})]:
+        for verb, args in [
+            ("pause", {"instance": "nope"}),
+            ("resume", {"miso": "nope"}),
+            ("dead.retry", {"ids": [99]}),
+        ]:
             with pytest.raises(ActionError):
                 await call(s.settings, verb, **args)
         with pytest.raises(ActionError):

@@ -184,7 +184,9 @@ def test_a_line_is_read(line: str, index: int, path: str) -> None:
     assert "http://x" not in found.sentence
 
 
-@pytest.mark.parametrize("line", ["", "data.x.y is invalid.", "Datensatz 3 ist falsch", "data.-1.a is invalid.", "data"])
+@pytest.mark.parametrize(
+    "line", ["", "data.x.y is invalid.", "Datensatz 3 ist falsch", "data.-1.a is invalid.", "data"]
+)
 def test_a_line_that_names_no_record_is_counted(line: str) -> None:
     assert read_lines([line, 3, None]) == ([], 3)
 

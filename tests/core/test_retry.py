@@ -43,7 +43,7 @@ def test_retry_after_never_raises_and_is_bounded(header: str) -> None:
 
 @given(st.integers(0, 10_000), st.integers())
 def test_backoff_is_full_jitter_up_to_30_seconds(attempt: int, seed: int) -> None:
-    assert 0 <= backoff(attempt, random.Random(seed)) <= min(30, 2**min(attempt, 10))
+    assert 0 <= backoff(attempt, random.Random(seed)) <= min(30, 2 ** min(attempt, 10))
 
 
 def test_backoff_spreads() -> None:

@@ -51,7 +51,9 @@ class Toy(Connector[ToyConfig]):
 
     def do_user(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         part = User(user_id=item["u"], **item.get("fields", {}))
-        yield merge(item["u"], item.get("source", "traits"), part, version=item["v"], remove=tuple(item.get("gone", ())))
+        yield merge(
+            item["u"], item.get("source", "traits"), part, version=item["v"], remove=tuple(item.get("gone", ()))
+        )
 
     def do_product(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         record: Product | RemoveProduct = Product(product_id=item["p"], title=item.get("title", "t"))

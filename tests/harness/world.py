@@ -98,7 +98,9 @@ class World:
         self.hooks = ""
 
     def __enter__(self) -> World:
-        self.miso = self._start("sandbox", [sys.executable, "-m", "misoflow_sandbox", "--port", "0", "--api-key", "sandbox"])
+        self.miso = self._start(
+            "sandbox", [sys.executable, "-m", "misoflow_sandbox", "--port", "0", "--api-key", "sandbox"]
+        )
         self.config = self.folder / "plugins.toml"
         self.config.write_text(TOML.format(miso=self.miso, secret=SECRET, token=TOKEN))
         return self
@@ -178,7 +180,7 @@ class World:
         return status
 
     def load(self, n: int, batch: int = 20, run: str = "e") -> None:
-        """Send ``n`` events, some one by one and some as signed batches, retrying what got no answer as Segment does."""
+        """Send ``n`` events, one by one and as signed batches; what got no answer is sent again, as Segment does."""
         end = self.number + n
         while self.number < end:
             size = min(self.rng.choice([1, 1, 1, batch]), end - self.number)

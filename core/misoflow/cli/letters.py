@@ -181,7 +181,6 @@ def _contents(packed: Any) -> Any:
 
 
 def _size(packed: Any) -> int:
-    import msgspec
 
     return len(packed.body if packed.body is not None else packed.data)
 

@@ -131,7 +131,8 @@ def load(tx: Tx, batch: int) -> Batch:
 def save_plan(tx: Tx, batch: Batch) -> None:
     """Write what is still owed, before the next request goes out or after one was answered."""
     tx.db.execute(
-        "UPDATE batches SET todo=?, tries=?, requests=?, rounds=?, bad=?, suspects=?, task=?, task_at=?, state=? WHERE id=?",
+        "UPDATE batches SET todo=?, tries=?, requests=?, rounds=?, bad=?, suspects=?, task=?, task_at=?, state=?"
+        " WHERE id=?",
         (
             msgspec.json.encode(batch.todo).decode(),
             batch.tries,
@@ -234,7 +235,8 @@ def _remember_confirmed(tx: Tx, batch: Batch, spread: set[int]) -> None:
     refused = set(batch.bad)
     for index, event in enumerate(batch.members):
         if event in spread and index not in refused and tx.one("SELECT state FROM events WHERE id=?", (event,)) == DEAD:
-            tx.db.execute("INSERT OR IGNORE INTO confirmed VALUES(?,?)", (event, record_digest(batch.records[index])))
+            digest = record_digest(batch.records[index])
+            tx.db.execute("INSERT OR IGNORE INTO confirmed VALUES(?,?)", (event, digest))
 
 
 def record_digest(body: bytes) -> bytes:

@@ -58,21 +58,24 @@ def dead_letters(
     tx: Tx, ids: list[int] | None = None, instance: str | None = None, limit: int = 100, after: int = 0
 ) -> list[DeadLetter]:
     """Dead letters by number, or all of an instance, oldest first."""
-    where, values = ["dead.id > ?"], [after]
+    where: list[str] = ["dead.id > ?"]
+    values: list[int | str] = [after]
     if ids is not None:
         where.append(f"dead.id IN ({','.join('?' * len(ids))})")
         values += ids
     if instance is not None:
         where.append("instances.name = ?")
-        values.append(instance)  # type: ignore[arg-type]
+        values.append(instance)
     rows = tx.db.execute(
-        "SELECT dead.id, instances.name, words.word, kind, dead.reason, path, created, event, delivery, left > 0, raw FROM dead"
+        "SELECT dead.id, instances.name, words.word, kind, dead.reason, path, created, event,"
+        " delivery, left > 0, raw FROM dead"
         " JOIN events ON events.id = event JOIN instances ON instances.id = events.instance"
         f" JOIN words ON words.id = topic WHERE {' AND '.join(where)} ORDER BY dead.id LIMIT ?",
         (*values, limit),
     )
     return [
-        DeadLetter(*row[:9], bool(row[9]), tx.open(row[10], b"dead"), confirmed_of(tx, row[7])) for row in list(rows)
+        DeadLetter(*row[:9], in_flight=bool(row[9]), raw=tx.open(row[10], b"dead"), confirmed=confirmed_of(tx, row[7]))
+        for row in list(rows)
     ]
 
 

@@ -50,7 +50,7 @@ def resend_with_a_new_timestamp():
     numbers = itertools.count()
 
     def stamped(records, request):
-        return body(records, request).replace(b'T10:', b'T1%d:' % (next(numbers) % 10))
+        return body(records, request).replace(b"T10:", b"T1%d:" % (next(numbers) % 10))
 
     plan.body = stamped
 
@@ -115,7 +115,7 @@ def a_wrong_key_is_a_dead_letter():
 
     async def blamed(self, batch, request, answer):
         if isinstance(answer, Stop):
-            await self._taken(batch, {index: (answer.reason, "$") for index in plan.indices(request)})
+            await self._taken(batch, dict.fromkeys(plan.indices(request), (answer.reason, "$")))
         else:
             await act(self, batch, request, answer)
 
