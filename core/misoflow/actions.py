@@ -138,10 +138,13 @@ class Actions:
                         states[state] = states.get(state, 0) + n
         return {"events": count, "states": states, "dry_run": dry_run}
 
-    async def recount(self) -> dict[str, Any]:
-        """Compare every counter with its rows."""
+    async def recount(self, settle: bool = False) -> dict[str, Any]:
+        """Compare every counter with its rows; ``settle`` takes note of a loss, so that status stops saying it."""
         wrong = await self._engine.store.run(events.recount)
-        return {"wrong": [list(row) for row in wrong]}
+        lost = await self._engine.store.run(control.meta, "lost")
+        if settle:
+            await self._engine.store.run(control.set_meta, "lost", None)
+        return {"wrong": [list(row) for row in wrong], "lost": lost}
 
 
 def _forget(tx: Any, env: str, who: bytes, user_id: str, now: int) -> int:

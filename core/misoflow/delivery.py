@@ -32,7 +32,7 @@ from misoflow.miso import (
 )
 from misoflow.records import Product, User
 from misoflow.retry import backoff
-from misoflow.store import Store, batches, control, keyed
+from misoflow.store import Store, StoreUnavailable, batches, control, keyed
 from misoflow.store.tx import Tx
 from misoflow.store.values import Batch
 
@@ -114,7 +114,10 @@ class Sender:
         self._row = await self._store.run(lambda tx: tx.envs.id(tx.db, self.env))
         await self.lift()
         while not self._stopping:
-            pause = await self._turn()
+            try:
+                pause = await self._turn()
+            except StoreUnavailable:  # the intake says so
+                pause = IDLE_PAUSE
             self._wake.clear()
             waiters = [asyncio.ensure_future(self._wake.wait()), *self._busy.values()]
             await asyncio.wait(waiters, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
@@ -190,14 +193,16 @@ class Sender:
 
     async def _work(self, number: int) -> None:
         """Bring one batch as far as it goes: to its end, to the circuit, or to a halt."""
-        batch = await self._store.run(batches.load, number)
         try:
+            batch = await self._store.run(batches.load, number)
             while batch.todo:
                 await self._request(batch)
             await self._store.run(_finish, batch)
             point("outcome.after")
         except (Later_, Halted):
             return
+        except StoreUnavailable:  # what was sent meanwhile goes out again, byte for byte
+            self._open_until = self._now() + IDLE_PAUSE
 
     async def _request(self, batch: Batch) -> None:
         """Send the first request still owed, or follow its task, and act on the answer."""

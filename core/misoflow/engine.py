@@ -27,7 +27,8 @@ from misoflow.intake import Intake
 from misoflow.maintenance import Maintenance
 from misoflow.miso import Miso
 from misoflow.pipeline import Translator, event_hash, pack_event
-from misoflow.store import Store, events
+from misoflow.store import Store, StoreUnavailable, events
+from misoflow.trouble import TROUBLE_SECONDS, Trouble
 from misoflow.vault import Vault
 
 log = logging.getLogger("misoflow.work")
@@ -79,6 +80,7 @@ class Engine:
         self.maintenance = Maintenance(self)
         self.actions = Actions(self)
         self.stopping = asyncio.Event()
+        self.trouble = Trouble()
 
     async def start(self) -> None:
         """Read back where the last process stopped."""
@@ -118,7 +120,12 @@ class Engine:
 
     async def _intake_loop(self) -> None:
         while not self.stopping.is_set():
-            busy = await self.take_in()
+            try:
+                busy = await self.take_in()
+            except StoreUnavailable as error:
+                self.trouble.say(error)
+                await pause(self.stopping, TROUBLE_SECONDS)
+                continue
             await (asyncio.sleep(0) if busy else pause(self.stopping, POLL_SECONDS))
 
     def _wake_senders(self) -> None:

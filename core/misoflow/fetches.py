@@ -10,7 +10,7 @@ from misoflow.delivery import RawsOf
 from misoflow.errors import Halt, Reject, Retry
 from misoflow.instances import Instances
 from misoflow.intake import Intake
-from misoflow.store import Store, control
+from misoflow.store import Store, StoreUnavailable, control
 from misoflow.store.fetches import Due, due_fetches, failed_fetch, later_fetch, waiting_for
 
 log = logging.getLogger("misoflow.work")
@@ -30,7 +30,11 @@ class Fetcher:
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
-            if not await self.step():
+            try:
+                busy = await self.step()
+            except StoreUnavailable:  # the intake says so
+                busy = False
+            if not busy:
                 await pause(stopping, 0.2)
 
     async def step(self) -> bool:

@@ -11,7 +11,7 @@ from misoflow.crash import point
 from misoflow.inbox import seal_delivery
 from misoflow.instances import DAY_MS
 from misoflow.pipeline import event_hash
-from misoflow.store import scrubs
+from misoflow.store import StoreUnavailable, scrubs
 from misoflow.store.events import prune
 
 if TYPE_CHECKING:
@@ -33,13 +33,17 @@ class Maintenance:
         """Instances that were resumed and may have deliveries waiting."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        self.released |= set(await self._engine.store.run(scrubs.instances))
         turn = 0
         while not stopping.is_set():
-            await self.step()
-            if turn % PRUNE_EVERY == 0:
-                await self.prune()
-            turn += 1
+            try:
+                if turn == 0:
+                    self.released |= set(await self._engine.store.run(scrubs.instances))
+                await self.step()
+                if turn % PRUNE_EVERY == 0:
+                    await self.prune()
+                turn += 1
+            except StoreUnavailable as error:
+                self._engine.trouble.say(error)
             await pause(stopping, EVERY_SECONDS)
 
     async def step(self) -> None:

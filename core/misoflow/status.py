@@ -41,9 +41,11 @@ def status(settings: Settings, vault: Vault | None = None) -> dict[str, Any]:
     instances = {name: _blank() for name in settings.instances}
     miso = {name: {"state": "sending", "waiting_batches": 0, "oldest_seconds": None} for name in settings.miso}
     offset = 0
+    lost = None
     with snapshot(settings, vault) as tx:
         if tx is not None:
             offset = int(str(control.meta(tx, "offset")))
+            lost = control.meta(tx, "lost")
             _read_instances(tx, instances)
             _read_miso(tx, miso)
     inbox = InboxReader(settings.data, vault)
@@ -56,7 +58,7 @@ def status(settings: Settings, vault: Vault | None = None) -> dict[str, Any]:
         inbox.close()
     for name, error in settings.broken.items():
         instances.setdefault(name, _blank()).update(state="broken", reason=str(error), fix="mend plugins.toml")
-    return {"instances": instances, "miso": miso}
+    return {"instances": instances, "miso": miso, "store": {"degraded": lost}}
 
 
 def _blank() -> dict[str, Any]:

@@ -14,8 +14,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
+from misoflow.errors import Retry
 from misoflow.store import events
 from misoflow.store.commit import Committer
+from misoflow.store.mark import Mark
 from misoflow.store.schema import open_for_reading, open_for_writing
 from misoflow.store.tx import Tx
 from misoflow.store.values import Chunk, Progress
@@ -26,6 +28,13 @@ T = TypeVar("T")
 FILE = "store.db"
 
 
+TROUBLE = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError, apsw.CantOpenError, OSError)
+
+
+class StoreUnavailable(Retry):
+    """The disk is full, or another process holds the file: nothing was changed, try again later."""
+
+
 class Store:
     """The owner's handle. ``await store.run(step, …)`` runs a step of this package in a transaction."""
 
@@ -33,12 +42,14 @@ class Store:
         self.path = data / FILE
         self._db = open_for_writing(self.path, vault.check_value())
         self._tx = Tx(self._db, vault)
+        self._mark = Mark(self.path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     async def run(self, step: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """One step in one transaction: committed when it returns, rolled back when it raises.
 
-        When the calling task is cancelled the step is still finished first, so no half-known state is left.
+        Raises StoreUnavailable, with nothing changed, when the disk or the file cannot be written now. When
+        the calling task is cancelled the step is still finished first, so no half-known state is left.
         """
         done = asyncio.get_running_loop().run_in_executor(self._thread, lambda: self.run_now(step, *args, **kwargs))
         try:
@@ -49,10 +60,15 @@ class Store:
 
     def run_now(self, step: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``run``, from code without an event loop."""
-        self._tx.begin()
         try:
+            self._tx.begin()
             result = step(self._tx, *args, **kwargs)
-            self._tx.commit()
+            commits = self._tx.commit()
+            if commits is not None:
+                self._mark.write(commits)
+        except TROUBLE as error:
+            self._tx.rollback()
+            raise StoreUnavailable(f"the store cannot be written: {error}") from error
         except BaseException:
             self._tx.rollback()
             raise
@@ -65,6 +81,7 @@ class Store:
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._db.close)
         self._thread.shutdown()
+        self._mark.close()
 
 
 def reader(data: Path, vault: Vault) -> Tx | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import apsw
 
@@ -73,10 +74,25 @@ def dead_letters(
         f" JOIN words ON words.id = topic WHERE {' AND '.join(where)} ORDER BY dead.id LIMIT ?",
         (*values, limit),
     )
-    return [
-        DeadLetter(*row[:9], in_flight=bool(row[9]), raw=tx.open(row[10], b"dead"), confirmed=confirmed_of(tx, row[7]))
-        for row in list(rows)
-    ]
+    return [_letter(tx, *row) for row in list(rows)]
+
+
+def _letter(tx: Tx, *row: Any) -> DeadLetter:
+    number, name, topic, kind, reason, path, created, event, delivery, in_flight, raw = row
+    return DeadLetter(
+        id=number,
+        instance=name,
+        topic=topic,
+        kind=kind,
+        reason=reason,
+        path=path,
+        created=created,
+        event=event,
+        delivery=delivery,
+        in_flight=bool(in_flight),
+        raw=tx.open(raw, b"dead"),
+        confirmed=confirmed_of(tx, event),
+    )
 
 
 def last_dead(tx: Tx) -> int:

@@ -6,11 +6,15 @@ and follows the part's batch without a row being touched. Only exceptions carry 
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import apsw
 
 from misoflow.errors import ConfigError
+from misoflow.store.mark import mark_path, read_mark
+
+log = logging.getLogger("misoflow.work")
 
 APPLICATION_ID = 0x6D69736F  # "miso"
 VERSION = 1
@@ -115,6 +119,13 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
     not ours, or when a newer version wrote it.
     """
     fresh = not path.exists()
+    mark = read_mark(path)
+    if fresh and mark is not None:
+        raise ConfigError(
+            str(path),
+            f"is gone, though events were committed; restore it from a backup, or remove {mark_path(path).name} to"
+            " start anew (deliveries still in the inbox are then sent again)",
+        )
     db = apsw.Connection(str(path))
     try:
         db.set_busy_timeout(4000)
@@ -127,7 +138,7 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
                 db.execute(TABLES)
                 db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}")
                 db.execute("INSERT INTO meta VALUES('key_check', ?)", (check,))
-                db.execute("INSERT INTO meta VALUES('offset', 0)")
+                db.execute("INSERT INTO meta VALUES('offset', 0), ('commits', 0)")
     except apsw.Error as error:
         db.close()
         raise ConfigError(str(path), f"cannot be used: {error}; run: misoflow repair") from None
@@ -135,7 +146,20 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
     if known != check:
         db.close()
         raise ConfigError("engine.key", f"{path} was written with another key; restore that key")
+    _note_loss(db, path, mark)
     return db
+
+
+def _note_loss(db: apsw.Connection, path: Path, mark: int | None) -> None:
+    """Commits that the mark knows and the file does not: said now, and in `status` until `misoflow repair`."""
+    commits = db.execute("SELECT value FROM meta WHERE name='commits'").get
+    if mark is None or commits >= mark:
+        return
+    text = f"{path.name} has lost its last {mark - commits} commits; what they delivered may be delivered again"
+    log.error("%s; run: misoflow repair", text)
+    with db:
+        db.execute("INSERT OR REPLACE INTO meta VALUES('lost', ?)", (text,))
+        db.execute("UPDATE meta SET value=? WHERE name='commits'", (mark,))
 
 
 def open_for_reading(path: Path) -> apsw.Connection:

@@ -51,23 +51,30 @@ class Tx:
         self.envs = Names("envs", "name")
         self.words = Names("words", "word")
         self._deltas: Counter[tuple[int, str]] = Counter()
+        self._changes = 0
         self._squeeze = zstandard.ZstdCompressor(level=1)
         self._expand = zstandard.ZstdDecompressor()
 
     def begin(self) -> None:
         self.db.execute("BEGIN IMMEDIATE")
         self._deltas.clear()
+        self._changes = self.db.total_changes()
 
-    def commit(self) -> None:
+    def commit(self) -> int | None:
+        """Returns the number of this commit if it changed anything."""
         for (instance, state), n in self._deltas.items():
             if n:
                 self.db.execute(
                     "INSERT INTO counts(instance, state, n) VALUES(?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
                     (instance, state, n),
                 )
+        commits = None
+        if self.db.total_changes() != self._changes:
+            commits = self.one("UPDATE meta SET value=value+1 WHERE name='commits' RETURNING value")
         self.db.execute("COMMIT")
         for names in (self.instances, self.envs, self.words):
             names.commit()
+        return commits
 
     def rollback(self) -> None:
         if self.db.in_transaction:
