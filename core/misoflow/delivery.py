@@ -111,10 +111,11 @@ class Sender:
 
     async def run(self) -> None:
         """Send until stopped. A start lifts a halt: the key may have been mended."""
-        self._row = await self._store.run(lambda tx: tx.envs.id(tx.db, self.env))
-        await self.lift()
         while not self._stopping:
             try:
+                if not self._row:
+                    self._row = await self._store.run(lambda tx: tx.envs.id(tx.db, self.env))
+                    await self.lift()
                 pause = await self._turn()
             except StoreUnavailable:  # the intake says so
                 pause = IDLE_PAUSE

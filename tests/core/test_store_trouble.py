@@ -71,9 +71,9 @@ async def test_d4_an_undamaged_store_says_nothing(tmp_path: Path) -> None:
 async def test_d4_a_flipped_payload_is_not_taken_for_the_truth(tmp_path: Path) -> None:
     store = Store(tmp_path, KEY)
     await store.run(control.put, "web", "token", b"value", None)
-    await store.run(
-        lambda tx: tx.db.execute("UPDATE kv SET value = CAST(substr(value, 1, length(value) - 1) || x'01' AS BLOB)")
-    )
+    sealed = await store.run(lambda tx: tx.one("SELECT value FROM kv"))
+    wrong = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    await store.run(lambda tx: tx.one("UPDATE kv SET value=? RETURNING 1", (wrong,)))
     with pytest.raises(VaultError):
         await store.run(control.get, "web", "token")
     await store.close()
