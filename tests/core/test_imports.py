@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "rules": {"conditions", "errors", "paths", "records"},
     "signing": {"errors"},
     "http": {"errors", "retry"},
-    "connector": {"errors", "records", "effects", "rules"},
+    "rawjson": {"errors"},
+    "connector": {"errors", "records", "effects", "rules", "rawjson"},
     "encode": {"errors", "records"},
     "pipeline": {"connector", "effects", "encode", "errors", "instances", "records", "store", "vault", "hashing"},
 }

@@ -219,7 +219,7 @@ class World:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def settle(self, seconds: float = 60) -> dict[str, Any]:
+    def settle(self, seconds: float = 30) -> dict[str, Any]:
         """Wait until nothing is pending; returns the counts of ``web``."""
         deadline = time.monotonic() + seconds
         while True:
