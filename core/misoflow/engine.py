@@ -21,12 +21,14 @@ from misoflow.crash import point
 from misoflow.delivery import Sender
 from misoflow.errors import ConfigError
 from misoflow.fetches import Fetcher
+from misoflow.http import Http
 from misoflow.inbox import InboxReader
-from misoflow.instances import Instances
+from misoflow.instances import Instance, Instances
 from misoflow.intake import Intake
 from misoflow.maintenance import Maintenance
 from misoflow.miso import Miso
 from misoflow.pipeline import Translator, event_hash, pack_event
+from misoflow.state import StoredState
 from misoflow.store import Store, StoreUnavailable, events
 from misoflow.trouble import TROUBLE_SECONDS, Trouble
 from misoflow.vault import Vault
@@ -62,7 +64,8 @@ class Engine:
         self.vault = Vault.from_settings(settings)
         self.store = Store(settings.data, self.vault)
         self.inbox = InboxReader(settings.data, self.vault)
-        self.instances = Instances(settings)
+        self._http: list[Http] = []
+        self.instances = Instances(settings, self._equip)
         self.intake = Intake(self.store, self.inbox, self.instances, Translator(self.vault), settings.data)
         self.senders = {
             name: Sender(
@@ -82,6 +85,12 @@ class Engine:
         self.stopping = asyncio.Event()
         self.trouble = Trouble()
 
+    def _equip(self, instance: Instance) -> None:
+        http = Http()
+        self._http.append(http)
+        instance.connector.http = http
+        instance.connector.state = StoredState(self.store, instance.name)
+
     async def start(self) -> None:
         """Read back where the last process stopped."""
         await self.intake.start()
@@ -90,6 +99,8 @@ class Engine:
     async def close(self) -> None:
         for sender in self.senders.values():
             await sender.close()
+        for http in self._http:
+            await http.close()
         self.inbox.close()
         await self.store.close()
         self._lock.release()

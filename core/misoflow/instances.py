@@ -66,10 +66,14 @@ def hashed(key: bytes, plain: str) -> str:
 
 
 class Instances:
-    """All instances of the settings, made when first asked for; installs of templates included."""
+    """All instances of the settings, made when first asked for; installs of templates included.
 
-    def __init__(self, settings: Settings) -> None:
+    ``equip`` gives a new one what only a running engine has: its HTTP client and its state.
+    """
+
+    def __init__(self, settings: Settings, equip: Callable[[Instance], None] | None = None) -> None:
         self._settings = settings
+        self._equip = equip
         self._made: dict[str, Instance] = {}
 
     def get(self, name: str) -> Instance | None:
@@ -78,7 +82,10 @@ class Instances:
             config = self._settings.instances.get(name.partition("/")[0])
             if config is None:
                 return None
-            self._made[name] = Instance(name, config, self._settings.miso[config.miso])
+            made = Instance(name, config, self._settings.miso[config.miso])
+            if self._equip is not None:
+                self._equip(made)
+            self._made[name] = made
         return self._made[name]
 
     @staticmethod

@@ -273,6 +273,34 @@ async def test_a_fetch_that_is_refused_is_a_dead_letter(tmp_path: Path) -> None:
         assert b'"ref"' in letter.raw or b"ref" in letter.raw
 
 
+async def test_a_connector_has_its_own_state_and_client(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        web, other = s.engine.instances.get("web"), s.engine.instances.get("other")
+        assert web is not None
+        assert other is not None
+        assert await web.connector.state.put("token", b"1", expected=None)
+        assert not await web.connector.state.put("token", b"2", expected=None)
+        assert await web.connector.state.get("token") == b"1"
+        assert await other.connector.state.get("token") is None
+        assert (await web.connector.http.get(s.url + "/_sandbox/state")).json()["interactions"] == 0
+
+
+async def test_one_bad_of_10000_costs_one_dead_letter_and_one_more_request(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        fault = {"match": {"path": "/v1/interactions"}, "times": -1, "action": {"reject_marker": "p-poison"}}
+        s.sandbox.faults.add(json.dumps([fault]).encode())
+        s.engine.senders["default"]._linger_ms = 60_000
+        for start in range(0, 10_000, 500):
+            await s.send(*[item("like", p="p-poison" if n == 7777 else f"p{n}") for n in range(start, start + 500)])
+        assert await s.settled(10_000) == {"accepted": 10_000, "delivered": 9_999, "dead": 1}
+        (letter,) = dead_letters(s.settings, s.vault)
+        assert letter.kind == "miso"
+        assert "is invalid" in letter.reason
+        assert b"p-poison" in letter.raw
+        wire = json.loads(s._ask("/_sandbox/wire"))
+        assert [one["status"] for one in wire if one["path"] == "/v1/interactions"] == [422, 200]
+
+
 async def test_a_halt_pauses_the_instance_and_a_resume_goes_on(tmp_path: Path) -> None:
     async with site(tmp_path) as s:
         Toy.answers[:] = [Halt("token expired", "connect again")]
