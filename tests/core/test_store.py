@@ -322,3 +322,4 @@ async def test_payloads_are_sealed_at_rest(store, tmp_path):
     await store.run(control.put, "web", "token", secret, None)
     for file in tmp_path.iterdir():
         assert secret not in file.read_bytes(), file.name
+        assert file.stat().st_mode & 0o077 == 0, f"others can read {file.name}"

@@ -126,6 +126,7 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
             f"is gone, though events were committed; restore it from a backup, or remove {mark_path(path).name} to"
             " start anew (deliveries still in the inbox are then sent again)",
         )
+    path.touch(mode=0o600)
     db = apsw.Connection(str(path))
     try:
         db.set_busy_timeout(4000)
