@@ -30,16 +30,14 @@ from misoflow.miso import (
     TaskPending,
     TooLarge,
 )
+from misoflow.pace import FLOOR_RECORDS, Pace
 from misoflow.records import Product, User
-from misoflow.retry import backoff
 from misoflow.store import Store, StoreUnavailable, batches, control, keyed
 from misoflow.store.tx import Tx
 from misoflow.store.values import Batch
 
 log = logging.getLogger("misoflow.work")
 
-MAX_RECORDS = 10_000
-FLOOR_RECORDS = 100
 MAX_BYTES = 8 * 1024 * 1024
 SLOTS = {"interactions": 4, "other": 8}
 PARSED_ROUNDS = 3
@@ -51,7 +49,6 @@ AGREED = 1_000_000
 PROBE_SECONDS = 300
 TASK_STUCK_MS = 15 * 60 * 1000
 TASK_POLL_SECONDS = (0.2, 10.0)
-GROW_EVERY = 60.0
 LEAST_PAUSE = 0.02
 IDLE_PAUSE = 1.0
 
@@ -59,7 +56,7 @@ RawsOf = Callable[[list[int]], Awaitable[dict[int, bytes]]]
 """event rows -> packed events, for the dead letters of records that Miso refuses."""
 
 
-class Later_(Exception):
+class NotNow(Exception):
     """The request stays owed; the circuit decides when it is tried again."""
 
 
@@ -85,16 +82,12 @@ class Sender:
         self._miso = miso
         self._raws_of = raws_of
         self._linger_ms = linger_ms
-        self._random = jitter
+        self._pace = Pace(jitter)
         self._row = 0
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._kinds: dict[int, str] = {}
         self._wake = asyncio.Event()
         self._stopping = False
-        self._failures = 0
-        self._open_until = 0.0
-        self._limit = MAX_RECORDS
-        self._limit_at = 0.0
         self.halted: str | None = None
         self._probe_at = 0.0
 
@@ -105,13 +98,14 @@ class Sender:
     async def lift(self) -> None:
         """Go on after a halt."""
         self.halted = None
-        self._failures, self._open_until = 0, 0.0
+        self._pace.reset()
         await self._store.run(control.lift, self.env)
         self.wake()
 
     async def run(self) -> None:
         """Send until stopped. A start lifts a halt: the key may have been mended."""
         while not self._stopping:
+            self._wake.clear()
             try:
                 if not self._row:
                     self._row = await self._store.run(lambda tx: tx.envs.id(tx.db, self.env))
@@ -119,7 +113,6 @@ class Sender:
                 pause = await self._turn()
             except StoreUnavailable:  # the intake says so
                 pause = IDLE_PAUSE
-            self._wake.clear()
             waiters = [asyncio.ensure_future(self._wake.wait()), *self._busy.values()]
             await asyncio.wait(waiters, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             waiters[0].cancel()
@@ -142,19 +135,15 @@ class Sender:
     async def close(self) -> None:
         await self._miso.close()
 
-    async def idle(self) -> bool:
-        """Nothing of this environment is sealed, open or in flight."""
-        return not self._busy and not await self._store.run(batches.anything_left, self._row)
-
     async def _turn(self) -> float:
         """Seal and start what may be sent now; returns how long to wait for more, in seconds."""
         now = self._now()
         if self.halted is not None and now < self._probe_at:
             return min(self._probe_at - now, PROBE_SECONDS)
-        if now < self._open_until:
-            return self._open_until - now
-        self._grow(now)
-        probing = self.halted is not None or self._failures > 0
+        if now < self._pace.open_until:
+            return self._pace.open_until - now
+        self._pace.grow(now)
+        probing = self.halted is not None or self._pace.failures > 0
         if probing and self._busy:
             return 1.0
         for event, why in await self._store.run(self._seal):
@@ -176,7 +165,7 @@ class Sender:
         point("seal.before")
         while len(batches.open_batches(tx, self._row, SLOTS["interactions"])) < SLOTS["interactions"]:
             older = now - self._linger_ms
-            if batches.seal_interactions(tx, self._row, self._limit, MAX_BYTES, older, now) is None:
+            if batches.seal_interactions(tx, self._row, self._pace.limit, MAX_BYTES, older, now) is None:
                 break
         refused: list[tuple[int, str]] = []
         for kind in keyed.UPLOAD:
@@ -200,10 +189,10 @@ class Sender:
                 await self._request(batch)
             await self._store.run(_finish, batch)
             point("outcome.after")
-        except (Later_, Halted):
+        except (NotNow, Halted):
             return
         except StoreUnavailable:  # what was sent meanwhile goes out again, byte for byte
-            self._open_until = self._now() + IDLE_PAUSE
+            self._pace.open_until = self._now() + IDLE_PAUSE
 
     async def _request(self, batch: Batch) -> None:
         """Send the first request still owed, or follow its task, and act on the answer."""
@@ -248,13 +237,13 @@ class Sender:
                 await self._succeeded()
                 await self._refused(batch, request, {r.index: (r.sentence, r.path) for r in bad})
             case TooLarge():
-                self._shrink()
+                self._pace.shrink(self._now())
                 await self._too_large(batch, request)
             case Later(reason, after, unknown):
                 if unknown and plan.size(request) > FLOOR_RECORDS:
-                    self._shrink()
+                    self._pace.shrink(self._now())
                 self._failed(reason, after)
-                raise Later_
+                raise NotNow
             case Envelope(reason):
                 await self._halt(f"Miso refuses the request itself: {reason}", "update misoflow, then resume")
             case Stop(reason, fix):
@@ -341,6 +330,8 @@ class Sender:
                         return await self._resend(batch, "Miso's task is stuck")
                 case Later() | Stop():
                     return state
+            if self._stopping:  # the task is kept in the store, the next process asks on
+                raise NotNow
             await asyncio.sleep(wait)
             wait = min(wait * 2, TASK_POLL_SECONDS[1])
 
@@ -369,32 +360,17 @@ class Sender:
         raise Halted
 
     async def _succeeded(self) -> None:
-        if self._failures or self.halted is not None:
+        if self._pace.failures or self.halted is not None:
             log.warning("Miso %s takes records again", self.env)
             await self.lift()
 
     def _failed(self, reason: str, after: float | None) -> None:
-        now = self._now()
-        if now < self._open_until and after is None:
-            return  # another request of the same wave said so already
-        if not self._failures:
+        if self._pace.failed(self._now(), after):
             log.warning("Miso %s cannot take records now: %s", self.env, reason)
-        wait = after if after is not None else max(1.0, backoff(self._failures, self._random))
-        self._failures += 1
-        self._open_until = max(self._open_until, now + wait)
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-    def _shrink(self) -> None:
-        self._limit = max(FLOOR_RECORDS, self._limit // 2)
-        self._limit_at = self._now()
-
-    def _grow(self, now: float) -> None:
-        if self._limit < MAX_RECORDS and now - self._limit_at >= GROW_EVERY:
-            self._limit = min(MAX_RECORDS, self._limit * 11 // 10)
-            self._limit_at = now
 
 
 def _halve(batch: Batch, request: plan.Request) -> None:

@@ -255,7 +255,7 @@ async def test_m10_a_too_large_batch_is_halved_and_later_ones_are_smaller(tmp_pa
         b.start()
         assert (await b.settled())["delivered"] == 1000
         assert len(b.miso.taken) == 1000
-        assert b.sender._limit < 10_000
+        assert b.sender._pace.limit < 10_000
 
 
 async def test_m10_one_record_that_is_too_large_is_a_dead_letter(tmp_path):

@@ -76,18 +76,6 @@ def any_open_part(tx: Tx, env: int) -> bool:
     return bool(tx.one("SELECT EXISTS(SELECT 1 FROM parts WHERE env=? AND batch IS NULL)", (env,)))
 
 
-def anything_left(tx: Tx, env: int) -> bool:
-    """Whether anything is still to be sealed, sent or confirmed."""
-    return bool(
-        tx.one(
-            "SELECT EXISTS(SELECT 1 FROM parts WHERE env=? AND batch IS NULL)"
-            " OR EXISTS(SELECT 1 FROM batches WHERE env=? AND state < ?)"
-            " OR EXISTS(SELECT 1 FROM keyed WHERE env=? AND dirty=1)",
-            (env, env, DONE, env),
-        )
-    )
-
-
 def load(tx: Tx, batch: int) -> Batch:
     """A batch with its records in order, each with the event it belongs to."""
     row = tx.db.execute(
