@@ -4,7 +4,7 @@ import itertools
 
 import msgspec
 import pytest
-from misoflow.store import Store, batches, control, erase, events, keyed
+from misoflow.store import Store, batches, control, erase, events, keyed, types
 from misoflow.store.values import Chunk, Outcome, Part, Piece
 from misoflow.vault import Vault
 
@@ -323,3 +323,36 @@ async def test_payloads_are_sealed_at_rest(store, tmp_path):
     for file in tmp_path.iterdir():
         assert secret not in file.read_bytes(), file.name
         assert file.stat().st_mode & 0o077 == 0, f"others can read {file.name}"
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "fitted"),
+    [
+        ("a", "text", "a"),
+        (3, "text", "3"),
+        (True, "text", "true"),
+        ("3", "number", 3),
+        ("3.5", "number", 3.5),
+        ("nan", "number", None),
+        ("many", "number", None),
+        ("a", "list of text", ["a"]),
+        ([1, 2], "list of text", ["1", "2"]),
+        ([], "list of text", []),
+        ({"a": 1}, "text", None),
+        (True, "number", None),
+        (1, "boolean", None),
+    ],
+)
+def test_a_custom_attribute_is_fitted_to_its_type_or_left_out(value, wanted, fitted):
+    assert types.fitted(value, wanted) == fitted
+
+
+async def test_an_attribute_keeps_the_type_that_miso_has(store):
+    await put(store, made(pieces=0, parts=[user_part(version=1, custom_attributes={"plan": "pro", "seats": 3})]))
+    await seal(store)
+    await finish_all(store)
+    part = user_part(version=2, custom_attributes={"plan": 7, "seats": {"a": 1}})
+    await put(store, made(pieces=0, parts=[part]))
+    await seal(store)
+    (batch,) = await open_batches(store)
+    assert msgspec.json.decode(batch.records[0])["custom_attributes"] == {"plan": "7"}

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from misoflow.store import types
 from misoflow.store.schema import SEALED
 from misoflow.store.targets import target_done
 from misoflow.store.tx import Tx
@@ -137,6 +138,8 @@ def seal(tx: Tx, env: int, kind: str, check: Check, now: int) -> list[tuple[int,
     refused: list[tuple[int, str]] = []
     for key, delivered in rows:
         record_id, record = merged(tx, env, kind, key)
+        if record is not None:
+            record = types.fit(tx, env, kind, record)
         body = msgspec.json.encode(record, order="sorted") if record is not None else record_id.encode()
         digest = hashlib.sha256(body).digest()[:16] if record is not None else b""
         why = check(kind, record) if record is not None else None

@@ -85,6 +85,9 @@ CREATE INDEX keyed_batch ON keyed(batch) WHERE batch IS NOT NULL;
 CREATE TABLE keyed_parts(
     env INTEGER NOT NULL, kind TEXT NOT NULL, key BLOB NOT NULL, instance INTEGER NOT NULL,
     source TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(env, kind, key, instance, source)) WITHOUT ROWID;
+CREATE TABLE attributes(
+    env INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
+    PRIMARY KEY(env, kind, name)) WITHOUT ROWID;
 CREATE TABLE waits(
     event INTEGER NOT NULL, env INTEGER NOT NULL, kind TEXT NOT NULL, key BLOB NOT NULL, batch INTEGER,
     PRIMARY KEY(env, kind, key, event)) WITHOUT ROWID;
