@@ -71,9 +71,9 @@ def fit(tx: Tx, env: int, kind: str, record: dict[str, Any]) -> dict[str, Any]:
                 tx.db.execute("INSERT INTO attributes VALUES(?,?,?,?)", (env, kind, name, found))
             kept[name] = value
             continue
-        value = fitted(value, wanted)
-        if value is not None:
-            kept[name] = value
+        fit_value = fitted(value, wanted)
+        if fit_value is not None:
+            kept[name] = fit_value
         elif (kind, name, found) not in _said:
             _said.add((kind, name, found))
             log.warning("custom attribute %s of %ss is %s at Miso, not %s: it is left out", name, kind, wanted, found)
