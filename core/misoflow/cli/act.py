@@ -152,23 +152,34 @@ def repair(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, quiet: 
     vault = Vault.from_settings(settings)
     report = inbox.repair(settings.data, vault)
     spans = [_received(settings.data, vault, *lost) for lost in report.lost]
-    wrong = act(settings, "recount")["wrong"]
+    counted = act(settings, "recount", settle=True)
+    wrong = counted["wrong"]
     out = Output(as_json=as_json, quiet=quiet)
     if as_json:
         lost = [{"first": a, "last": b, **span} for (a, b), span in zip(report.lost, spans, strict=True)]
         names = ("instance", "state", "counter", "rows")
         counters = [dict(zip(names, row, strict=True)) for row in wrong]
         kept = str(report.kept) if report.kept else None
-        out.json({"recovered": report.recovered, "lost": lost, "damaged_files": kept, "wrong_counters": counters})
+        out.json(
+            {
+                "recovered": report.recovered,
+                "lost": lost,
+                "damaged_files": kept,
+                "wrong_counters": counters,
+                "store_lost": counted["lost"],
+            }
+        )
     else:
         out.text(report.text)
         for span in spans:
             until = moment(span["before"]) or "now"
             out.text(f"pull again what was received from {moment(span['after']) or 'the start'} to {until}:")
             out.text("     do: ask the platform to send it again (Segment: a Replay), or load it from its archive")
+        if counted["lost"]:
+            out.text(f"{counted['lost']}; status says so no longer")
         for name, state, counter, rows in wrong:
             out.text(f"{name}: the counter of {state} says {counter}, the rows say {rows}")
-    raise typer.Exit(PART if report.lost or wrong else OK)
+    raise typer.Exit(PART if report.lost or wrong or counted["lost"] else OK)
 
 
 def _received(data: Any, vault: Any, first: int, last: int) -> dict[str, int | None]:

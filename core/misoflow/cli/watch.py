@@ -63,6 +63,8 @@ def _status_table(out: Output, settings: Any, figures: dict[str, Any]) -> None:
         _problem(out, None, env)
     for name, one in instances.items():
         _problem(out, name, one)
+    if figures["store"]["degraded"]:
+        _problem(out, "store", {"reason": figures["store"]["degraded"], "fix": "misoflow repair"})
 
 
 def _miso_line(env: dict[str, Any]) -> str:
