@@ -134,7 +134,7 @@ class Actions:
                 again = [k.row for k in known.values() if k.state in ("skipped", "dead")]
                 count += len(again)
                 if again and not dry_run:
-                    for state, n in (await engine.intake.replay(made, one, known)).items():
+                    for state, n in (await engine.intake.replay(made, one)).items():
                         states[state] = states.get(state, 0) + n
         return {"events": count, "states": states, "dry_run": dry_run}
 

@@ -184,7 +184,7 @@ class Sender:
     async def _work(self, number: int) -> None:
         """Bring one batch as far as it goes: to its end, to the circuit, or to a halt."""
         try:
-            batch = await self._store.run(batches.load, number)
+            batch = await self._store.run(batches.take, number)
             while batch.todo:
                 await self._request(batch)
             await self._store.run(_finish, batch)
@@ -198,7 +198,6 @@ class Sender:
         """Send the first request still owed, or follow its task, and act on the answer."""
         request = batch.todo[0]
         if batch.task is None:
-            batch.tries += 1
             batch.requests += 1
             await self._store.run(batches.save_plan, batch)
             point("send.before")

@@ -28,6 +28,7 @@ SLICE_EVENTS = 100
 """Events translated before the loop gives way to the senders."""
 BULK = -2
 """The marker's index while many events are translated, so that none of them can be blamed."""
+LINKS_REMEMBERED = 100_000
 WINDOW = 100
 CIRCUIT_LEAST = 50
 CIRCUIT_SHARE = 0.2
@@ -93,6 +94,8 @@ class Intake:
         self._marker = Marker(data / "work.mark")
         self._suspect = self._marker.last
         self._links: set[tuple[bytes, bytes]] = set()
+        self._one_at_a_time = asyncio.Lock()
+        """Between looking up what is known of an event and its commit nobody else may translate it."""
         self.circuit = Circuit()
         self.paused: set[str] = set()
         self.offset = 0
@@ -122,16 +125,21 @@ class Intake:
         if not deliveries:
             return False
         point("work.read")
-        await self.process(deliveries)
+        async with self._one_at_a_time:
+            await self._process(deliveries)
         return True
 
     async def release(self, name: str) -> bool:
         """One chunk of what waited while an instance was paused or its circuits open; False when nothing does."""
         if self.is_paused(name):
             return False
+        async with self._one_at_a_time:
+            return await self._release(name)
+
+    async def _release(self, name: str) -> bool:
         ids = await self._store.run(events.held_deliveries, name, CHUNK_DELIVERIES)
         if ids:
-            await self.process(self._inbox.get(ids), released=ids)
+            await self._process(self._inbox.get(ids), released=ids)
             return True
         held = await self._store.run(events.held_events, name, CHUNK_EVENTS)
         rows = {
@@ -145,9 +153,10 @@ class Intake:
         if instance is None:
             return False
         chunk = Chunk(now=now_ms())
+        rows = dict(rows)
         for delivery in self._inbox.get(sorted({delivery for _, delivery in rows.values()})):
             for event in self.events_of(instance, delivery):
-                row = rows.get(event_hash(name, event.id))
+                row = rows.pop(event_hash(name, event.id), None)
                 if row is not None and row[1] == delivery.id:
                     made = self._one(chunk, instance, event, delivery.id, 0, None)
                     made.row = row[0]
@@ -157,24 +166,28 @@ class Intake:
 
     async def retry(self, letters: list[DeadLetter]) -> dict[str, int]:
         """Dead letters through today's code; returns how many of them are now in which state."""
+        async with self._one_at_a_time:
+            return await self._retry(letters)
+
+    async def _retry(self, letters: list[DeadLetter]) -> dict[str, int]:
         chunk = Chunk(now=now_ms())
         seen: set[tuple[str, bytes]] = set()
         for letter in letters:
             instance = self._instances.get(letter.instance)
             if instance is None or letter.in_flight:
                 continue
+            if not await self._store.run(events.is_dead, letter.event):
+                continue  # somebody was faster
             packed = unpack(letter.raw)
             if packed.body is None:
-                found, known = [packed.event()], {}
-                before = Known(letter.event, "dead", letter.confirmed, packed.received)
-                known[instance.name, event_hash(instance.name, packed.id)] = before
+                found = [packed.event()]
             else:
                 found, why = split(instance, packed.request())
                 if why is not None:
                     continue
-                keys = [(instance.name, event_hash(instance.name, event.id)) for event in found]
-                known = await self._store.run(events.known, keys)
                 chunk.settled.append((letter.event, "it could be split after all"))
+            keys = [(instance.name, event_hash(instance.name, event.id)) for event in found]
+            known = await self._store.run(events.known, keys)
             for event in found:
                 key = (instance.name, event_hash(instance.name, event.id))
                 before_ = known.get(key)
@@ -183,13 +196,18 @@ class Intake:
         await self._commit(chunk)
         return dict(Counter(made.state for made in chunk.outcomes))
 
-    async def replay(
-        self, instance: Instance, delivery: Delivery, known: dict[tuple[str, bytes], Known]
-    ) -> dict[str, int]:
+    async def replay(self, instance: Instance, delivery: Delivery) -> dict[str, int]:
         """The skipped and dead events of a stored delivery through today's code."""
+        async with self._one_at_a_time:
+            return await self._replay(instance, delivery)
+
+    async def _replay(self, instance: Instance, delivery: Delivery) -> dict[str, int]:
         chunk = Chunk(now=now_ms())
         seen: set[tuple[str, bytes]] = set()
-        for event in self.events_of(instance, delivery):
+        found = self.events_of(instance, delivery)
+        keys = [(instance.name, event_hash(instance.name, event.id)) for event in found]
+        known = await self._store.run(events.known, keys)
+        for event in found:
             before = known.get((instance.name, event_hash(instance.name, event.id)))
             if before is not None and before.state in ("skipped", "dead"):
                 made = self._one(chunk, instance, event, delivery.id, 0, before)
@@ -202,8 +220,9 @@ class Intake:
         chunk = Chunk(now=now_ms(), fetched=[fetch])
         moment = from_ms(chunk.now)
         stamped = [Event(e.id, e.topic, e.data, e.received_at or moment) for e in found]
-        await self._translate(chunk, [(instance, event, 0, index) for index, event in enumerate(stamped)])
-        await self._commit(chunk)
+        async with self._one_at_a_time:
+            await self._translate(chunk, [(instance, event, 0, index) for index, event in enumerate(stamped)])
+            await self._commit(chunk)
 
     def events_of(self, instance: Instance, delivery: Delivery) -> list[Event]:
         """The events of a stored delivery, or [] when it cannot be split or read."""
@@ -211,7 +230,7 @@ class Intake:
             return delivery.events
         return [] if delivery.request is None else split(instance, delivery.request)[0]
 
-    async def process(self, deliveries: list[Delivery], released: list[int] | None = None) -> None:
+    async def _process(self, deliveries: list[Delivery], released: list[int] | None = None) -> None:
         """Split, translate and commit; a crash while translating is remembered by the marker."""
         chunk = Chunk(now=now_ms(), released=released or [])
         todo: list[tuple[Instance, Event, int, int]] = []
@@ -335,6 +354,8 @@ class Intake:
         seen.add(key)
         if before is not None:
             made.row, made.received = before.row, before.received
+        if len(self._links) > LINKS_REMEMBERED:
+            self._links.clear()
         fresh = [pair for pair in made.links if pair not in self._links]
         self._links.update(fresh)
         made.links = fresh

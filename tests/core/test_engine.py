@@ -440,6 +440,27 @@ async def test_a_wrong_key_halts_and_the_right_one_delivers_everything(tmp_path:
         assert await s.settled(2) == {"accepted": 2, "delivered": 2}
 
 
+async def test_the_anonymous_past_of_a_forgotten_user_is_covered(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        await s.send(item("anonymous", a="visitor", u="gone"))
+        await s.settled(1)
+        await s.send(item("forget", u="gone"))
+        await s.settled(2)
+        await s.send(item("anonymous", a="visitor"))
+        await s.send(item("anonymous", a="somebody else"))
+        assert await s.settled(4) == {"accepted": 4, "delivered": 3, "suppressed": 1}
+
+
+async def test_two_retries_at_once_send_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site(tmp_path) as s:
+        await s.send(*[item("reject") for _ in range(20)])
+        await s.settled(20)
+        monkeypatch.setattr(Toy, "do_reject", lambda self, data: self.do_like({"p": data["id"]}))
+        await asyncio.gather(*[call(s.settings, "dead.retry", instance="web") for _ in range(4)])
+        assert await s.settled(20) == {"accepted": 20, "delivered": 20}
+        assert len(s.interactions()) == 20
+
+
 async def test_a_replay_tries_what_was_skipped_or_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with site(tmp_path) as s:
         await s.send(item("nothing"), item("reject"), item("like", p="p"))

@@ -261,6 +261,29 @@ async def test_a_batch_of_unknown_outcome_is_settled_before_the_forget(store):
     assert last.kind == "forget"
 
 
+async def test_a_forgotten_user_leaves_a_sealed_batch_that_was_not_sent(store):
+    mine = made(pieces=0, who=b"u" * 16, parts=[user_part(age=3)])
+    other = made(pieces=0, parts=[Part("user", b"o" * 16, "o", "traits", 1, {"user_id": "o"})])
+    await put(store, mine, other)
+    await seal(store)
+    await store.run(lambda tx: erase.forget(tx, tx.envs.id(tx.db, "default"), b"u" * 16, "u1", at=NOW, now=NOW))
+    (batch,) = await open_batches(store)
+    wanted = [batch.records[index] for request in batch.todo for a, b in request for index in range(a, b)]
+    assert wanted == [b'{"user_id":"o"}']
+    assert not any(b"u1" in record for record in batch.records)
+    await finish_all(store)
+    await finish_all(store)
+    assert counts(store) == {"accepted": 2, "delivered": 1, "erased": 1}
+
+
+async def test_a_batch_that_was_taken_to_be_sent_is_not_touched(store):
+    await put(store, made(who=b"m" * 16))
+    number = await seal(store)
+    batch = await store.run(batches.take, number)
+    await store.run(lambda tx: erase.forget(tx, tx.envs.id(tx.db, "default"), b"m" * 16, "m", at=NOW, now=NOW))
+    assert (await store.run(batches.load, number)).records == batch.records
+
+
 async def test_a_late_identity_is_bound_by_its_alias(store):
     outcome = made()
     outcome.pieces[0].late = b"l" * 16

@@ -76,6 +76,15 @@ def any_open_part(tx: Tx, env: int) -> bool:
     return bool(tx.one("SELECT EXISTS(SELECT 1 FROM parts WHERE env=? AND batch IS NULL)", (env,)))
 
 
+def take(tx: Tx, number: int) -> Batch:
+    """Load a batch to send it: from here on its records are fixed, nobody is erased from it any more."""
+    batch = load(tx, number)
+    if batch.task is None:
+        batch.tries += 1
+        tx.db.execute("UPDATE batches SET tries=? WHERE id=?", (batch.tries, number))
+    return batch
+
+
 def load(tx: Tx, batch: int) -> Batch:
     """A batch with its records in order, each with the event it belongs to."""
     row = tx.db.execute(

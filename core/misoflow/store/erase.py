@@ -9,6 +9,7 @@ from array import array
 
 import msgspec
 
+from misoflow import plan
 from misoflow.crash import point
 from misoflow.store.schema import DEAD, ERASED, HELD, IN_PART, PENDING, SEALED, SPREAD
 from misoflow.store.tx import Tx
@@ -22,11 +23,11 @@ def suppressed(tx: Tx, env: int, who: bytes, at: int) -> bool:
 
 def forget(tx: Tx, env: int, who: bytes, user_id: str, *, at: int, now: int) -> int:
     """Erase a user's unsent events and queue Miso's delete; returns how many events were erased."""
-    tx.db.execute(
-        "INSERT INTO tombstones VALUES(?,?,?) ON CONFLICT DO UPDATE SET at=max(at, excluded.at)",
-        (env, who, at),
-    )
     people = [who] + [a for (a,) in tx.db.execute("SELECT anonymous FROM links WHERE who=?", (who,))]
+    tx.db.executemany(
+        "INSERT INTO tombstones VALUES(?,?,?) ON CONFLICT DO UPDATE SET at=max(at, excluded.at)",
+        [(env, person, at) for person in people],
+    )
     erased = sum(_erase_events(tx, env, person, at) for person in people)
     for person in people:
         tx.db.execute(
@@ -120,5 +121,31 @@ def _rewrite_part(tx: Tx, part: int, events: set[int]) -> None:
 def _erase_profile(tx: Tx, env: int, who: bytes) -> None:
     """The parts of the user's own record; keyed by the same hash as ``who``."""
     tx.db.execute("DELETE FROM keyed_parts WHERE env=? AND kind='user' AND key=?", (env, who))
+    _leave_batch(tx, env, who)
     tx.db.execute("UPDATE keyed SET dirty=0, delivered=NULL WHERE env=? AND kind='user' AND key=?", (env, who))
     tx.db.execute("DELETE FROM waits WHERE env=? AND kind='user' AND key=? AND batch IS NULL", (env, who))
+
+
+def _leave_batch(tx: Tx, env: int, who: bytes) -> None:
+    """Take the user's record out of a sealed batch that nothing was sent of yet."""
+    row = tx.db.execute(
+        "SELECT batch, position, todo, body FROM keyed JOIN batches ON batches.id = batch"
+        " WHERE keyed.env=? AND keyed.kind='user' AND key=? AND tries=0 AND state=?",
+        (env, who, SEALED),
+    ).get
+    if row is None:
+        return
+    batch, position, todo, sealed = row
+    records = tx.open(sealed, b"batch").split(b"\n")
+    records[position] = b"{}"
+    requests = [plan.without([(a, b) for a, b in request], {position}) for request in msgspec.json.decode(todo)]
+    tx.db.execute(
+        "UPDATE batches SET todo=?, body=? WHERE id=?",
+        (
+            msgspec.json.encode([request for request in requests if request]).decode(),
+            tx.seal(b"\n".join(records), b"batch"),
+            batch,
+        ),
+    )
+    tx.db.execute("UPDATE keyed SET batch=NULL, position=NULL, sending=NULL WHERE env=? AND key=?", (env, who))
+    tx.db.execute("DELETE FROM waits WHERE env=? AND kind='user' AND key=?", (env, who))

@@ -95,6 +95,11 @@ def _letter(tx: Tx, *row: Any) -> DeadLetter:
     )
 
 
+def is_dead(tx: Tx, event: int) -> bool:
+    """Whether the event is a dead letter still."""
+    return bool(tx.one("SELECT state = ? FROM events WHERE id=?", (DEAD, event)))
+
+
 def last_dead(tx: Tx) -> int:
     """The highest number a dead letter has; a retry that fails again gets a higher one."""
     return tx.one("SELECT max(id) FROM dead") or 0
