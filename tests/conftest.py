@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -85,6 +86,11 @@ class Watch:
                 self.complaints.append(why)
         return body
 
+
+# a runner in the background may have these ignored, and every process under test would inherit that
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL if _number != signal.SIGINT else signal.default_int_handler)
 
 # before any test imports a module that does `from misoflow.encode import encode`
 WATCH = Watch(misoflow.encode.encode)
