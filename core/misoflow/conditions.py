@@ -19,7 +19,7 @@ Condition = Callable[[Mapping[str, Any]], bool]
 
 TOKEN = re.compile(
     r"\s*(?:(?P<text>\"(?:[^\"\\]|\\.)*\"|'[^'\\]*')|(?P<number>-?\d+(?:\.\d+)?)"
-    r"|(?P<op><=|>=|!=|=|<|>)|(?P<mark>[()\[\],])|(?P<word>\$?[A-Za-z_][\w$.\-]*(?:\[\d+\][\w$.\-]*)*))"
+    r"|(?P<op><=|>=|!=|=|<|>)|(?P<mark>[()\[\],])|(?P<word>(?:\$\.?)?[A-Za-z_][\w$.\-]*(?:\[\d+\][\w$.\-]*)*))"
 )
 LONGEST = 2000
 DEEPEST = 40

@@ -267,7 +267,8 @@ def _literal(table: Any, keys: tuple[str, ...], where: str, warnings: list[tuple
     """A secret written out is accepted, and a person is told."""
     for key in keys:
         value = table.get(key) if isinstance(table, dict) else None
-        if value is not None and not is_reference(value):
+        many = value if isinstance(value, list) else [value]
+        if value is not None and not all(is_reference(one) for one in many):
             warnings.append((f"{where}.{key}", 'is written out; better: { env = "NAME" } or { file = "/path" }'))
 
 
