@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-real test-all lint bench lock clean
+.PHONY: demo test test-real test-all lint bench lock audit clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "misoflow needs Python 3.11 or newer"; exit 1; }
@@ -36,6 +36,10 @@ bench: $(READY)
 lock:  ## new versions within pyproject's bounds
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -o requirements/run.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+
+audit: $(READY)  ## known weaknesses of the locked packages; fails too when the list cannot be read
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
 
 clean:
 	rm -rf $(VENV) var dist

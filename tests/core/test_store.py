@@ -318,6 +318,23 @@ async def test_retention_keeps_the_counts(store):
         assert await store.run(lambda tx, t=table: tx.one(f"SELECT count(*) FROM {t}")) == 0
 
 
+async def test_what_retention_removed_has_left_the_files(store, tmp_path):
+    for n in range(40):
+        raw = bytes(f"dead letter {n} ", "ascii") * 40
+        await put(store, made(), made(state="dead", reason="r", raw=raw, pieces=0))
+    await seal(store)
+    await finish_all(store)
+    blobs = await store.run(
+        lambda tx: [row[0] for row in tx.db.execute("SELECT raw FROM dead UNION ALL SELECT body FROM parts")]
+    )
+    assert len(blobs) == 80
+    row = await store.run(lambda tx: tx.instances.id(tx.db, "web"))
+    await store.run(events.prune, batches_before=NOW + 1, dead_before=NOW + 1, seen_before=[(row, NOW + 1)], limit=999)
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    content = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert not [blob for blob in blobs if blob[:48] in content]
+
+
 async def test_compare_and_set(store):
     assert await store.run(control.put, "web", "token", b"1", None)
     assert not await store.run(control.put, "web", "token", b"2", None)
