@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Request,
         Route,
         Slice,
+        Stream,
     )
     from misoflow.effects import (
         Alias,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     from misoflow.signing import check_hmac, check_standard_webhook, sign_hmac
 
 _HOMES = {
-    "connector": ("Config", "Connector", "Event", "Page", "Problem", "Request", "Route", "Slice"),
+    "connector": ("Config", "Connector", "Event", "Page", "Problem", "Request", "Route", "Slice", "Stream"),
     "effects": (
         "Alias",
         "Disconnect",
@@ -176,6 +177,7 @@ __all__ = [
     "Share",
     "Skip",
     "Slice",
+    "Stream",
     "Submit",
     "Subscribe",
     "Unauthorized",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from misoflow.backfill.dry import dry
 from misoflow.clock import now_ms
 from misoflow.control import ActionError
 from misoflow.pipeline import event_hash
@@ -30,6 +31,9 @@ class Actions:
             "forget": self.forget,
             "replay": self.replay,
             "recount": self.recount,
+            "backfill.start": self.backfill_start,
+            "backfill.stop": self.backfill_stop,
+            "backfill.dry": self.backfill_dry,
         }
 
     async def call(self, verb: str, args: dict[str, Any]) -> Any:
@@ -137,6 +141,24 @@ class Actions:
                     for state, n in (await engine.intake.replay(made, one)).items():
                         states[state] = states.get(state, 0) + n
         return {"events": count, "states": states, "dry_run": dry_run}
+
+    async def backfill_start(
+        self, instance: str, streams: list[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> dict[str, Any]:
+        """Pull history (times in ms); the jobs that do it. With none there is nothing to pull."""
+        return {"jobs": await self._engine.backfills.start(instance, streams, start, end)}
+
+    async def backfill_dry(
+        self, instance: str, streams: list[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> dict[str, Any]:
+        """Pull and translate, keep and send nothing; what each event would become."""
+        made, names = self._engine.backfills.chosen(instance, streams)
+        return await dry(self._engine, made, names, start, end)
+
+    async def backfill_stop(self, jobs: list[int]) -> dict[str, Any]:
+        """Stop these jobs; `misoflow backfill` goes on with them."""
+        await self._engine.backfills.stop(jobs)
+        return {"stopped": jobs}
 
     async def recount(self, settle: bool = False) -> dict[str, Any]:
         """Compare every counter with its rows; ``settle`` takes note of a loss, so that status stops saying it."""

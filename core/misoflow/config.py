@@ -7,15 +7,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from misoflow.connector import Config
 from misoflow.errors import ConfigError
@@ -23,18 +22,13 @@ from misoflow.records import INTERACTIONS
 from misoflow.references import is_reference, resolve
 from misoflow.registry import config_type, load_connector
 from misoflow.rules import Rules
+from misoflow.sections import Section, near, section
+from misoflow.streams import StreamConfig, stream_configs
 
 RESERVED = ("connector", "miso", "backfill", "rules", "drop", "dedup", "limits", "origins", "hook")
 DEFAULT = "default"
-M = TypeVar("M", bound=BaseModel)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-class Section(BaseModel):
-    """A table of plugins.toml: closed, frozen, and never printing what it was given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def checked_url(url: str) -> str:
@@ -125,7 +119,7 @@ class InstanceConfig:
     limits: Limits
     origins: tuple[str, ...]
     hook: str | None
-    backfill: dict[str, Any]
+    backfill: dict[str, StreamConfig]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +175,7 @@ def _table(value: Any, where: str) -> dict[str, Any]:
 def _unknown(table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where}.{key}" if where else key, f"unknown key{_near(key, known)}")
-
-
-def _near(key: str, known: tuple[str, ...] | list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f" (known: {', '.join(sorted(known))})"
+            raise ConfigError(f"{where}.{key}" if where else key, f"unknown key{near(key, known)}")
 
 
 def _environments(value: Any, folder: Path, warnings: list[tuple[str, str]]) -> dict[str, MisoConfig]:
@@ -222,7 +211,7 @@ def _instance(
     common = section(Common, {key: item for key, item in resolved.items() if key in RESERVED and key != "rules"}, where)
     config = section(model, {key: item for key, item in resolved.items() if key not in RESERVED}, where)
     if common.miso not in miso:
-        raise ConfigError(f"{where}.miso", f"there is no [miso.{common.miso}]{_near(common.miso, list(miso))}")
+        raise ConfigError(f"{where}.miso", f"there is no [miso.{common.miso}]{near(common.miso, list(miso))}")
     key = miso[common.miso].user_id_key
     return InstanceConfig(
         name,
@@ -239,28 +228,8 @@ def _instance(
         common.limits,
         tuple(common.origins),
         common.hook,
-        common.backfill,
+        stream_configs(connector.streams, common.backfill, f"{where}.backfill"),
     )
-
-
-def section(model: type[M], table: Any, where: str) -> M:
-    """The table as a model; the first thing wrong as a ConfigError with its TOML path, never its value."""
-    if not isinstance(table, dict):
-        raise ConfigError(where, "must be a table")
-    try:
-        return model.model_validate(table)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        path = ".".join(str(step) for step in (where, *first["loc"]) if not _branch(step))
-        text = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            text = f"unknown key{_near(str(first['loc'][-1]), list(model.model_fields))}"
-        raise ConfigError(path, text) from None
-
-
-def _branch(step: int | str) -> bool:
-    """pydantic names the branch of a union in the path; a person does not know it."""
-    return isinstance(step, str) and ("[" in step or step in ("str", "SecretStr", "constrained-str"))
 
 
 def _literal(table: Any, keys: tuple[str, ...], where: str, warnings: list[tuple[str, str]]) -> None:

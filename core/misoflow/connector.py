@@ -21,6 +21,7 @@ from misoflow.records import Record
 from misoflow.rules import EMPTY, Rules
 
 if TYPE_CHECKING:
+    from misoflow.budget import Budget
     from misoflow.http import Http
     from misoflow.state import State
 
@@ -93,6 +94,20 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """How a stream of history is cut into slices. In ``streams`` a bare timedelta stands for ``Stream(width)``."""
+
+    width: timedelta
+    """Of the first slice; the next ones follow the volume that was measured."""
+    step: timedelta = timedelta(seconds=1)
+    """Slices begin and end on multiples of it, UTC: a day where the platform takes dates only."""
+    poll: bool = False
+    """Each run is one slice, the last ``width`` long, with the cursor that the run before ended with."""
+    after: tuple[str, ...] = ()
+    """Streams that are pulled first, over the whole range."""
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
     """A piece of history to pull: [start, end) of one stream, from ``cursor`` on."""
 
@@ -124,8 +139,8 @@ class Connector(ABC, Generic[C]):
 
     topics: ClassVar[tuple[str, ...]] = ()
     """Every topic that ``events`` can yield; metrics use only these as labels."""
-    streams: ClassVar[Mapping[str, timedelta]] = {}
-    """History streams and the width of their slices."""
+    streams: Mapping[str, timedelta | Stream] = {}
+    """History streams and how they are cut; a class value, or set in ``__init__`` from the settings."""
     routes: tuple[Route, ...] = (Route(),)
     """Paths taken in below ``/hooks/<instance>``; a class value, or set in ``__init__`` from the settings."""
     dedup_days: ClassVar[int] = 30
@@ -134,6 +149,8 @@ class Connector(ABC, Generic[C]):
     config: C
     http: Http
     """Our HTTP client: classifies answers, has deadlines and size caps, keeps credentials out of URLs."""
+    budget: Budget
+    """Calls an hour, shared by all that use the same account, kept over restarts."""
     state: State
     """A small encrypted key-value of the instance; not readable in ``translate``."""
     rules: Rules = EMPTY

@@ -67,6 +67,16 @@ def socket_address(path: Path) -> str:
     return min(str(path), os.path.relpath(path), key=len)
 
 
+async def running(settings: Settings) -> bool:
+    """Whether a ``work`` answers on this data folder."""
+    try:
+        _, writer = await asyncio.open_unix_connection(socket_address(settings.data / SOCKET))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    writer.close()
+    return True
+
+
 async def call(settings: Settings, verb: str, **args: Any) -> Any:
     """Have ``verb`` done by the running ``work``, or here when none runs.
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from misoflow.actions import Actions
+from misoflow.backfill.backfills import Backfills
+from misoflow.budget import StoredBudgets
 from misoflow.clock import pause
 from misoflow.config import Settings
 from misoflow.control import ControlServer
@@ -27,9 +29,11 @@ from misoflow.instances import Instance, Instances
 from misoflow.intake import Intake
 from misoflow.maintenance import Maintenance
 from misoflow.miso import Miso
-from misoflow.pipeline import Translator, event_hash, pack_event
+from misoflow.pipeline import Translator, event_hash, pack_event, unpack
+from misoflow.schedule import Schedule
 from misoflow.state import StoredState
-from misoflow.store import Store, StoreUnavailable, events
+from misoflow.store import Store, StoreUnavailable, events, slices
+from misoflow.streams import StreamConfig
 from misoflow.trouble import TROUBLE_SECONDS, Trouble
 from misoflow.vault import Vault
 
@@ -48,8 +52,12 @@ class Lock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            holder = os.pread(self._file, 100, 0).decode("ascii", "replace").strip()
             os.close(self._file)
-            raise ConfigError(str(data), "another misoflow work owns this data folder; stop it first") from None
+            who = f"process {holder}" if holder.isdecimal() else "another process"
+            raise ConfigError(str(data), f"{who} is at work in this data folder; stop it first") from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         os.close(self._file)
@@ -65,8 +73,10 @@ class Engine:
         self.store = Store(settings.data, self.vault)
         self.inbox = InboxReader(settings.data, self.vault)
         self._http: list[Http] = []
+        self.budgets = StoredBudgets(self.store)
         self.instances = Instances(settings, self._equip)
-        self.intake = Intake(self.store, self.inbox, self.instances, Translator(self.vault), settings.data)
+        self.translator = Translator(self.vault)
+        self.intake = Intake(self.store, self.inbox, self.instances, self.translator, settings.data)
         self.senders = {
             name: Sender(
                 self.store,
@@ -80,6 +90,8 @@ class Engine:
         }
         self.intake.committed = self._wake_senders
         self.fetcher = Fetcher(self.store, self.instances, self.intake, self.raws_of)
+        self.backfills = Backfills(self)
+        self.schedule = Schedule(self)
         self.maintenance = Maintenance(self)
         self.actions = Actions(self)
         self.stopping = asyncio.Event()
@@ -90,6 +102,11 @@ class Engine:
         self._http.append(http)
         instance.connector.http = http
         instance.connector.state = StoredState(self.store, instance.name)
+        instance.connector.budget = self.budgets
+
+    def stream_config(self, instance: str, stream: str) -> StreamConfig:
+        """``backfill.<stream>`` of an instance, or its defaults."""
+        return self.settings.instances[instance.partition("/")[0]].backfill.get(stream) or StreamConfig()
 
     async def start(self) -> None:
         """Read back where the last process stopped."""
@@ -110,7 +127,14 @@ class Engine:
         places = await self.store.run(events.raw_places, rows)
         raws = {row: kept for row, (_, _, _, kept) in places.items() if kept is not None}
         wanted = {(name, digest): row for row, (name, digest, _, kept) in places.items() if kept is None}
-        deliveries = sorted({delivery for _, _, delivery, kept in places.values() if kept is None and delivery})
+        pages = sorted({-delivery for _, _, delivery, kept in places.values() if kept is None and delivery < 0})
+        for raw in await self.store.run(slices.raws, pages):
+            packed = unpack(raw)
+            for name in {name for name, _ in wanted}:
+                row = wanted.get((name, event_hash(name, packed.id)))
+                if row is not None:
+                    raws[row] = raw
+        deliveries = sorted({delivery for _, _, delivery, kept in places.values() if kept is None and delivery > 0})
         for delivery in self.inbox.get(deliveries):
             instance = self.instances.get(delivery.instance)
             if instance is None:
@@ -133,6 +157,7 @@ class Engine:
         while not self.stopping.is_set():
             try:
                 busy = await self.take_in()
+                self.intake.busy = busy
             except StoreUnavailable as error:
                 self.trouble.say(error)
                 await pause(self.stopping, TROUBLE_SECONDS)
@@ -153,6 +178,8 @@ class Engine:
             asyncio.create_task(self._intake_loop()),
             asyncio.create_task(self.maintenance.run(self.stopping)),
             asyncio.create_task(self.fetcher.run(self.stopping)),
+            asyncio.create_task(self.backfills.run(self.stopping)),
+            asyncio.create_task(self.schedule.run(self.stopping)),
             asyncio.create_task(self._beat()),
         ]
         stop = asyncio.create_task(self.stopping.wait())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable
@@ -15,9 +16,9 @@ from misoflow.connector import Event
 from misoflow.crash import point
 from misoflow.inbox import Delivery, InboxReader
 from misoflow.instances import Instance, Instances
-from misoflow.pipeline import Translator, event_hash, from_ms, split, to_ms, unpack
-from misoflow.store import Store, control, events
-from misoflow.store.values import Chunk, DeadLetter, Known, Outcome
+from misoflow.pipeline import Translator, event_hash, from_ms, pack_event, split, to_ms, unpack
+from misoflow.store import Store, control, events, slices
+from misoflow.store.values import Chunk, DeadLetter, Known, Outcome, PageMark
 
 log = logging.getLogger("misoflow.work")
 
@@ -97,6 +98,8 @@ class Intake:
         self._one_at_a_time = asyncio.Lock()
         """Between looking up what is known of an event and its commit nobody else may translate it."""
         self.circuit = Circuit()
+        self.busy = False
+        """Live deliveries are coming in; history waits a little."""
         self.paused: set[str] = set()
         self.offset = 0
         self.beat: Callable[[], None] = lambda: None
@@ -154,7 +157,15 @@ class Intake:
             return False
         chunk = Chunk(now=now_ms())
         rows = dict(rows)
-        for delivery in self._inbox.get(sorted({delivery for _, delivery in rows.values()})):
+        pages = sorted({-delivery for _, delivery in rows.values() if delivery < 0})
+        for raw in await self._store.run(slices.raws, pages):
+            event = unpack(raw).event()
+            row = rows.get(event_hash(name, event.id))
+            if row is not None and row[1] < 0:
+                made = self._one(chunk, instance, event, row[1], 0, None)
+                made.row = row[0]
+                chunk.outcomes.append(made)
+        for delivery in self._inbox.get(sorted({delivery for _, delivery in rows.values() if delivery > 0})):
             for event in self.events_of(instance, delivery):
                 row = rows.pop(event_hash(name, event.id), None)
                 if row is not None and row[1] == delivery.id:
@@ -222,6 +233,18 @@ class Intake:
         stamped = [Event(e.id, e.topic, e.data, e.received_at or moment) for e in found]
         async with self._one_at_a_time:
             await self._translate(chunk, [(instance, event, 0, index) for index, event in enumerate(stamped)])
+            await self._commit(chunk)
+
+    async def pulled(self, instance: Instance, found: list[Event], mark: PageMark) -> None:
+        """Some events of a page of history, with where they belong."""
+        chunk = Chunk(now=now_ms(), page=mark)
+        moment = from_ms(chunk.now)
+        stamped = [Event(e.id, e.topic, e.data, e.received_at or moment) for e in found]
+        async with self._one_at_a_time:
+            self._mark(0, BULK)
+            await self._translate(chunk, [(instance, event, -mark.slice, _index(event)) for event in stamped])
+            waiting = {made.hash for made in chunk.outcomes if made.row is None and made.state == "pending"}
+            mark.raws = b"\n".join(pack_event(e) for e in stamped if event_hash(instance.name, e.id) in waiting)
             await self._commit(chunk)
 
     def events_of(self, instance: Instance, delivery: Delivery) -> list[Event]:
@@ -360,3 +383,8 @@ class Intake:
         self._links.update(fresh)
         made.links = fresh
         chunk.outcomes.append(made)
+
+
+def _index(event: Event) -> int:
+    """What the marker knows an event of history by: its place in a page may change, its id does not."""
+    return int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=6).digest())

@@ -10,8 +10,8 @@ from misoflow.clock import now_ms, pause
 from misoflow.crash import point
 from misoflow.inbox import seal_delivery
 from misoflow.instances import DAY_MS
-from misoflow.pipeline import event_hash
-from misoflow.store import StoreUnavailable, scrubs
+from misoflow.pipeline import event_hash, unpack
+from misoflow.store import StoreUnavailable, scrubs, slices
 from misoflow.store.events import prune
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ class Maintenance:
         raws = await engine.raws_of([event for _, event in late]) if late else {}
         for row, _ in late:
             await engine.store.run(scrubs.release, row, lambda event: raws.get(event, b""), now_ms())
-        for delivery in engine.inbox.get(await engine.store.run(scrubs.deliveries)):
+        scrubbed = await engine.store.run(scrubs.deliveries)
+        for page in [-delivery for delivery in scrubbed if delivery < 0]:
+            await self._scrub_page(page)
+        for delivery in engine.inbox.get([delivery for delivery in scrubbed if delivery > 0]):
             await self._scrub(delivery.id)
         applied = await engine.store.run(scrubs.rewritten)
         done = [row for row, body in applied if engine.inbox.holds(row, body)]
@@ -74,6 +77,16 @@ class Maintenance:
         point("scrub.before")
         body = seal_delivery(engine.vault, delivery.request, events=kept)
         await engine.store.run(scrubs.rewrite, delivery_id, body, now_ms())
+
+    async def _scrub_page(self, page: int) -> None:
+        """Rewrite one page of history without the events of forgotten people."""
+        store = self._engine.store
+        raws = await store.run(slices.raws, [page])
+        name = await store.run(slices.instance_of, page)
+        hashes = [event_hash(name, unpack(raw).id) for raw in raws]
+        gone = await store.run(scrubs.forgotten, name, hashes)
+        kept = [raw for raw, digest in zip(raws, hashes, strict=True) if digest not in gone]
+        await store.run(slices.rewrite_page, page, kept)
 
     async def prune(self) -> None:
         """Retention: batches 7 days after delivery, dead letters 30, event ids as each instance remembers them."""

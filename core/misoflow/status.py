@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from misoflow.backfill.progress import progress
 from misoflow.clock import now_ms
 from misoflow.config import Settings
 from misoflow.inbox import InboxReader
-from misoflow.store import control, events, reader
+from misoflow.store import budgets, control, events, reader, slices
 from misoflow.store.tx import STATES, Tx
 from misoflow.store.values import DeadLetter
 from misoflow.vault import Vault
@@ -42,12 +43,16 @@ def status(settings: Settings, vault: Vault | None = None) -> dict[str, Any]:
     miso = {name: {"state": "sending", "waiting_batches": 0, "oldest_seconds": None} for name in settings.miso}
     offset = 0
     lost = None
+    planned: list[Any] = []
+    jobs: list[dict[str, Any]] = []
     with snapshot(settings, vault) as tx:
         if tx is not None:
             offset = int(str(control.meta(tx, "offset")))
             lost = control.meta(tx, "lost")
             _read_instances(tx, instances)
             _read_miso(tx, miso)
+            planned = budgets.schedule(tx)
+            jobs = progress(slices.view(tx), slices.job_rows(tx))
     inbox = InboxReader(settings.data, vault)
     try:
         for name, waiting in inbox.waiting(offset).items():
@@ -58,12 +63,26 @@ def status(settings: Settings, vault: Vault | None = None) -> dict[str, Any]:
         inbox.close()
     for name, error in settings.broken.items():
         instances.setdefault(name, _blank()).update(state="broken", reason=str(error), fix="mend plugins.toml")
+    for job in jobs:
+        instances.setdefault(job["instance"], _blank())["history"].append(job)
+    for name, last, due, note in planned:
+        one = {"job": name, "last": last, "next": due, "note": note}
+        instances.setdefault(name.partition("/")[0], _blank())["schedule"].append(one)
     return {"instances": instances, "miso": miso, "store": {"degraded": lost}}
 
 
 def _blank() -> dict[str, Any]:
     counts: dict[str, Any] = dict.fromkeys(("accepted", *STATES, "duplicates"), 0)
-    return {**counts, "state": "live", "reason": None, "fix": None, "last_event": None, "circuits": []}
+    return {
+        **counts,
+        "state": "live",
+        "reason": None,
+        "fix": None,
+        "last_event": None,
+        "circuits": [],
+        "history": [],
+        "schedule": [],
+    }
 
 
 def _read_instances(tx: Tx, instances: dict[str, dict[str, Any]]) -> None:
@@ -91,6 +110,15 @@ def _read_miso(tx: Tx, miso: dict[str, dict[str, Any]]) -> None:
         miso.setdefault(name, {"state": "sending"}).update(waiting_batches=waiting, oldest_seconds=age)
     for stop in control.halted(tx):
         miso.setdefault(stop.name, {}).update(state="halted", reason=stop.reason, fix=stop.fix, since=stop.since)
+
+
+def history(settings: Settings, vault: Vault) -> dict[str, list[dict[str, Any]]]:
+    """``jobs`` with how far they are, and their ``slices``; times in ms."""
+    with snapshot(settings, vault) as tx:
+        if tx is None:
+            return {"jobs": [], "slices": []}
+        found = slices.view(tx)
+        return {"jobs": progress(found, slices.job_rows(tx)), "slices": found}
 
 
 def recent(

@@ -16,8 +16,19 @@ PUBLIC = [
     *("Fetch", "ForgetUser", "Halt", "HomePageView", "INTERACTIONS", "Impression", "Interaction", "LateId", "Like"),
     *("Listen", "MisoflowError", "Page", "Problem", "Product", "ProductDetailPageView", "ProductImageView"),
     *("PromoPageView", "Rate", "Read", "Record", "Refund", "Reject", "RemoveFromCart", "RemoveFromCollection"),
-    *("RemoveProduct", "Request", "Retry", "Route", "Search", "Share", "Skip", "Slice", "Submit", "Subscribe"),
-    *("Unauthorized", "Unsubscribe", "User", "ViewableImpression", "Watch", "aliased", "check_hmac"),
+    *("RemoveProduct", "Request", "Retry", "Route", "Search", "Share", "Skip", "Slice"),
+    *(
+        "Stream",
+        "Submit",
+        "Subscribe",
+        "Unauthorized",
+        "Unsubscribe",
+        "User",
+        "ViewableImpression",
+        "Watch",
+        "aliased",
+        "check_hmac",
+    ),
     *("check_standard_webhook", "latest", "merge", "once", "sign_hmac"),
 ]
 METHODS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from misoflow.cli import act, init, letters, process, setup, trial, watch  # noqa: F401 (each adds its commands)
+from misoflow.cli import act, history, init, letters, process, setup, trial, watch  # noqa: F401 (each adds its commands)
 from misoflow.cli.app import app
 
 __all__ = ["app", "main"]

@@ -111,7 +111,7 @@ def settings_for(model: type[Config], given: dict[str, Any], where: str) -> Conf
     """
     from pydantic import ValidationError
 
-    from misoflow.config import section
+    from misoflow.sections import section
 
     secrets = {key: STAND_IN for key, info in model.model_fields.items() if "SecretStr" in str(info.annotation)}
     filled = {**secrets, **given}

@@ -63,6 +63,7 @@ def _status_table(out: Output, settings: Any, figures: dict[str, Any]) -> None:
         _problem(out, None, env)
     for name, one in instances.items():
         _problem(out, name, one)
+        _history(out, name, one, now)
     if figures["store"]["degraded"]:
         _problem(out, "store", {"reason": figures["store"]["degraded"], "fix": "misoflow repair"})
 
@@ -71,6 +72,21 @@ def _miso_line(env: dict[str, Any]) -> str:
     line = f"{env.get('state', 'sending')}, {plural(env.get('waiting_batches', 0), 'batch', 'batches')} waiting"
     oldest = env.get("oldest_seconds")
     return line if oldest is None else f"{line}, oldest {span(oldest)}"
+
+
+def _history(out: Output, name: str, one: dict[str, Any], now: int) -> None:
+    """Jobs under way or with gaps, and what runs next."""
+    for job in one["history"]:
+        if job["state"] in ("open", "failed", "stopped"):
+            gap = (
+                f", {plural(job['failed'], 'slice')} missing: misoflow slices {name} --failed" if job["failed"] else ""
+            )
+            word = {"open": "being pulled", "failed": "not whole", "stopped": "stopped"}[job["state"]]
+            out.text(f"{name}/{job['stream']}: {word}, {job['share']:.0%}, {plural(job['read'], 'event')} read{gap}")
+    for job in one["schedule"]:
+        due = "now" if not job["next"] or job["next"] <= now else f"in {span((job['next'] - now) / 1000)}"
+        said = f" (last time: {job['note']})" if job["note"] else ""
+        out.text(f"{job['job']}: next pull {due}{said}")
 
 
 def _problem(out: Output, name: str | None, one: dict[str, Any]) -> None:

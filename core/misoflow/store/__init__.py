@@ -45,7 +45,7 @@ class Store:
         self._mark = Mark(self.path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
 
-    async def run(self, step: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, step: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """One step in one transaction: committed when it returns, rolled back when it raises.
 
         Raises StoreUnavailable, with nothing changed, when the disk or the file cannot be written now. When
@@ -58,7 +58,7 @@ class Store:
             await asyncio.wait([done])
             raise
 
-    def run_now(self, step: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run_now(self, step: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``run``, from code without an event loop."""
         try:
             self._tx.begin()

@@ -8,7 +8,7 @@ from collections import Counter
 import msgspec
 
 from misoflow.crash import point
-from misoflow.store import erase, keyed
+from misoflow.store import erase, keyed, slices
 from misoflow.store.control import open_circuit
 from misoflow.store.schema import (
     DEAD,
@@ -42,8 +42,9 @@ SETTLE_MS = 60_000
 class OpenPart:
     """Interactions of this transaction for one Miso environment, until they are written as a part."""
 
-    def __init__(self, env: int) -> None:
+    def __init__(self, env: int, piece: int | None = None) -> None:
         self.env = env
+        self.slice = piece
         self.bodies: list[bytes] = []
         self.members = array("Q")
         self.spread = array("Q")
@@ -56,13 +57,13 @@ class OpenPart:
             self.bodies.append(piece.body)
             self.members.append(event)
             self.size += len(piece.body) + 1
-        if delivery:
+        if delivery > 0:
             self.first_delivery = min(self.first_delivery, delivery)
 
     def write(self, tx: Tx, part: int, now: int) -> None:
         tx.db.execute(
             "INSERT INTO parts(id, env, n, size, events, instance_events, members, spread, body,"
-            " first_delivery, created) VALUES(?,?,?,?,?,?,?,?,?,?,?)",
+            " first_delivery, slice, created) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 part,
                 self.env,
@@ -74,6 +75,7 @@ class OpenPart:
                 self.spread.tobytes(),
                 tx.seal(b"\n".join(self.bodies), b"part"),
                 self.first_delivery,
+                self.slice,
                 now,
             ),
         )
@@ -95,8 +97,7 @@ class Committer:
             if instance is not None:
                 tx.count(instance, "accepted", -1)
                 tx.count(instance, "pending", -1)
-        for outcome in chunk.outcomes:
-            self._event(outcome)
+        self._events()
         for part, box in self.open.values():
             box.write(tx, part, chunk.now)
         for name, n in chunk.duplicates.items():
@@ -124,6 +125,12 @@ class Committer:
         point("commit.inside")
         if chunk.offset is not None:
             tx.db.execute("UPDATE meta SET value=max(value, ?) WHERE name='offset'", (chunk.offset,))
+
+    def _events(self) -> None:
+        page = slices.begin_page(self.tx, self.chunk)
+        for outcome in self.chunk.outcomes:
+            self._event(outcome)
+        slices.end_page(self.tx, self.chunk, page)
 
     def _event(self, made: Outcome) -> None:
         tx = self.tx
@@ -266,7 +273,7 @@ class Committer:
             if len(box.bodies) < PART_RECORDS and box.size < PART_BYTES:
                 return current
             box.write(self.tx, part, self.chunk.now)
-        self.open[env] = (self.next_part, OpenPart(env))
+        self.open[env] = (self.next_part, OpenPart(env, self.chunk.page.slice if self.chunk.page else None))
         self.next_part += 1
         return self.open[env]
 

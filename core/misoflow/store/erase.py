@@ -32,7 +32,7 @@ def forget(tx: Tx, env: int, who: bytes, user_id: str, *, at: int, now: int) -> 
     for person in people:
         tx.db.execute(
             "INSERT OR IGNORE INTO scrubs SELECT DISTINCT delivery FROM events"
-            " WHERE who=? AND delivery > 0 AND received <= ?",
+            " WHERE who=? AND delivery != 0 AND received <= ?",
             (person, at),
         )
     _erase_profile(tx, env, who)

@@ -181,7 +181,7 @@ def progress(db: apsw.Connection) -> Progress:
     ends = db.execute(
         "SELECT (SELECT value + 1 FROM meta WHERE name='offset'),"
         " (SELECT min(delivery) FROM events WHERE state IN (0, 7, 8) AND delivery > 0),"
-        " (SELECT min(delivery) FROM held), (SELECT min(delivery) FROM scrubs),"
+        " (SELECT min(delivery) FROM held), (SELECT min(delivery) FROM scrubs WHERE delivery > 0),"
         " (SELECT min(first_delivery) FROM parts WHERE batch IS NULL),"
         " (SELECT min(first_delivery) FROM batches JOIN parts ON parts.batch = batches.id WHERE batches.state < 2)"
     ).get

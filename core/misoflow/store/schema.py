@@ -21,7 +21,9 @@ VERSION = 1
 
 PENDING, DELIVERED, SKIPPED, SUPPRESSED, ERASED, DEAD, IN_PART, SPREAD, HELD = range(9)
 """Event states as stored. IN_PART: as its part's batch; SPREAD: several targets, ``left`` of them open;
-HELD: its topic's circuit is open, so it waits untranslated."""
+HELD: its topic's circuit is open, so it waits untranslated.
+
+``events.delivery`` is the inbox's delivery, 0 for a fetched event, or minus the page that history came in."""
 
 SEALED, TASK, DONE = range(3)
 """Batch states: to be sent; accepted by Miso and its task is followed; finished."""
@@ -64,9 +66,10 @@ CREATE TABLE parts(
     id INTEGER PRIMARY KEY AUTOINCREMENT, env INTEGER NOT NULL, batch INTEGER,
     n INTEGER NOT NULL, size INTEGER NOT NULL, events INTEGER NOT NULL, instance_events BLOB NOT NULL,
     members BLOB NOT NULL, spread BLOB NOT NULL, body BLOB NOT NULL,
-    first_delivery INTEGER NOT NULL, created INTEGER NOT NULL);
+    first_delivery INTEGER NOT NULL, slice INTEGER, created INTEGER NOT NULL);
 CREATE INDEX parts_open ON parts(env, id) WHERE batch IS NULL;
 CREATE INDEX parts_batch ON parts(batch) WHERE batch IS NOT NULL;
+CREATE INDEX parts_slice ON parts(slice) WHERE slice IS NOT NULL;
 CREATE TABLE batches(
     id INTEGER PRIMARY KEY AUTOINCREMENT, env INTEGER NOT NULL, kind TEXT NOT NULL, state INTEGER NOT NULL,
     n INTEGER NOT NULL, todo TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0, requests INTEGER NOT NULL DEFAULT 0,
@@ -109,6 +112,26 @@ CREATE TABLE tombstones(
     env INTEGER NOT NULL, who BLOB NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(env, who)) WITHOUT ROWID;
 CREATE TABLE scrubs(delivery INTEGER PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE rewrites(delivery INTEGER PRIMARY KEY, body BLOB NOT NULL, created INTEGER NOT NULL);
+CREATE TABLE jobs(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, instance INTEGER NOT NULL, stream TEXT NOT NULL, purpose TEXT NOT NULL,
+    start INTEGER NOT NULL, end INTEGER NOT NULL, low INTEGER NOT NULL, width INTEGER NOT NULL,
+    step INTEGER NOT NULL, state TEXT NOT NULL, cursor TEXT, note TEXT, created INTEGER NOT NULL, finished INTEGER);
+CREATE INDEX jobs_open ON jobs(instance, stream) WHERE state = 'open';
+CREATE TABLE slices(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+    state TEXT NOT NULL, cursor TEXT, attempts INTEGER NOT NULL DEFAULT 0, due INTEGER NOT NULL DEFAULT 0,
+    read INTEGER NOT NULL DEFAULT 0, taken INTEGER NOT NULL DEFAULT 0, repeats INTEGER NOT NULL DEFAULT 0,
+    open_read INTEGER NOT NULL DEFAULT 0, open_taken INTEGER NOT NULL DEFAULT 0,
+    open_repeats INTEGER NOT NULL DEFAULT 0,
+    counts TEXT, error TEXT, started INTEGER, finished INTEGER);
+CREATE INDEX slices_job ON slices(job, state);
+CREATE TABLE pages(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, slice INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    body BLOB NOT NULL);
+CREATE INDEX pages_slice ON pages(slice);
+CREATE TABLE budgets(key TEXT PRIMARY KEY, calls BLOB NOT NULL, blocked INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE schedule(
+    name TEXT PRIMARY KEY, last INTEGER, next INTEGER, note TEXT) WITHOUT ROWID;
 CREATE TABLE kv(
     instance INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY(instance, name)) WITHOUT ROWID;

@@ -71,6 +71,18 @@ class Outcome:
 
 
 @dataclass(slots=True)
+class PageMark:
+    """Where a chunk of history belongs. ``moved``: it proves the slice up to ``cursor``."""
+
+    slice: int
+    read: int
+    moved: bool = False
+    cursor: str | None = None
+    raws: bytes = b""
+    """Packed events that are on their way, a line each, for the dead letters of what Miso refuses."""
+
+
+@dataclass(slots=True)
 class Chunk:
     """Everything one step of the pipeline commits at once, the inbox offset with it."""
 
@@ -89,6 +101,7 @@ class Chunk:
     """(instance, topic, reason) whose circuit opens with this chunk."""
     settled: list[tuple[int, str]] = field(default_factory=list)
     """(dead event's row, reason) that is now skipped because something else stands in for it."""
+    page: PageMark | None = None
     now: int = 0
 
 

@@ -1,0 +1,1 @@
+"""History: what to pull, pulling it, and knowing that nothing is missing."""

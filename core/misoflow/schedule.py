@@ -1,0 +1,153 @@
+"""When history is pulled by itself: APScheduler as a clock, jobs declared anew from plugins.toml at each start.
+
+https://apscheduler.readthedocs.io/en/3.x/: UTC only, so that no change of the clocks skips or doubles a run; a
+run that was missed, because the machine slept or misoflow was not running, happens once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from misoflow.clock import now_ms, pause
+from misoflow.errors import MisoflowError
+from misoflow.pipeline import from_ms
+from misoflow.store import StoreUnavailable, budgets, slices
+from misoflow.streams import StreamConfig, stream_of
+
+if TYPE_CHECKING:
+    from misoflow.engine import Engine
+
+log = logging.getLogger("misoflow.work")
+logging.getLogger("apscheduler").setLevel(logging.WARNING)
+
+LOOK_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One job: ``name`` is instance/stream, with ``repull`` at its end for the pull of what came late."""
+
+    name: str
+    instance: str
+    stream: str
+    trigger: BaseTrigger
+    repull: timedelta | None = None
+
+
+def timed(instance: str, stream: str, config: StreamConfig) -> list[Timed]:
+    """The jobs of one stream."""
+    name = f"{instance}/{stream}"
+    found = []
+    trigger = trigger_of(config)
+    if trigger is not None:
+        found.append(Timed(name, instance, stream, trigger))
+    if config.repull is not None:
+        every = IntervalTrigger(seconds=int(config.repull_every.total_seconds()), timezone=UTC)
+        found.append(Timed(f"{name}/repull", instance, stream, every, config.repull))
+    return found
+
+
+def trigger_of(config: StreamConfig) -> BaseTrigger | None:
+    """When a stream is pulled; None when only by hand. ValueError for a crontab that is none."""
+    if config.every is not None:
+        return IntervalTrigger(seconds=int(config.every.total_seconds()), timezone=UTC)
+    if config.at is not None:
+        hour, _, minute = config.at.partition(":")
+        return CronTrigger(hour=int(hour), minute=int(minute), timezone=UTC)
+    if config.cron is not None:
+        return CronTrigger.from_crontab(config.cron, timezone=UTC)
+    return None
+
+
+def first_run(trigger: BaseTrigger, last: int | None, now: datetime) -> datetime | None:
+    """When the job runs after a start: at once when it never ran or a run was missed, else at its time."""
+    due: datetime | None
+    if last is None:
+        due = now if isinstance(trigger, IntervalTrigger) else trigger.get_next_fire_time(None, now)
+        return due
+    before = from_ms(last)
+    if isinstance(trigger, IntervalTrigger):
+        after: datetime = max(now, before + trigger.interval)
+        return after
+    due = trigger.get_next_fire_time(before, before)
+    return max(now, due) if due is not None else None
+
+
+class Schedule:
+    """The clock of one ``work``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        self.jobs = [
+            job
+            for name, config in engine.settings.instances.items()
+            for stream, wanted in config.backfill.items()
+            for job in timed(name, stream, wanted)
+        ]
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Keep time until the engine stops."""
+        for job in self.jobs:
+            last = await self._engine.store.run(budgets.last_run, job.name)
+            due = first_run(job.trigger, last, datetime.now(UTC))
+            self._scheduler.add_job(self._fire(job), job.trigger, id=job.name, next_run_time=due)
+        self._scheduler.start()
+        try:
+            while not stopping.is_set():
+                await self._tell()
+                await pause(stopping, LOOK_SECONDS)
+        finally:
+            self._scheduler.shutdown(wait=False)
+
+    def _fire(self, job: Timed) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            try:
+                note = await self.due(job)
+                await self._engine.store.run(budgets.ran, job.name, now_ms(), note)
+                await self._tell()
+            except StoreUnavailable as error:
+                self._engine.trouble.say(error)
+
+        return run
+
+    async def due(self, job: Timed) -> str | None:
+        """Do what is due; the reason when nothing can be done. Idempotent: what is known is not sent again."""
+        engine = self._engine
+        instance = engine.instances.get(job.instance)
+        if instance is None:
+            return "the instance cannot start; run: misoflow check"
+        if engine.intake.is_paused(job.instance):
+            return "the instance is paused"
+        going = [one for one in await engine.store.run(slices.open_jobs, job.instance) if one.stream == job.stream]
+        if job.repull is not None:
+            if any(one.purpose == "repull" for one in going):
+                return "the pull before is not finished"
+            await engine.backfills.repull(instance, job.stream, job.repull)
+            return None
+        if going and stream_of(instance.connector, job.stream).poll:
+            return "the run before is not finished"
+        try:
+            await engine.backfills.start(job.instance, [job.stream])
+        except MisoflowError as error:
+            return str(error)
+        return None
+
+    async def _tell(self) -> None:
+        """For `misoflow status`: when what runs next."""
+        times: dict[str, int | None] = {
+            job.id: int(job.next_run_time.timestamp() * 1000) for job in self._scheduler.get_jobs()
+        }
+        await self._engine.store.run(budgets.planned, times)

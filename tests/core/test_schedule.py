@@ -1,0 +1,160 @@
+"""The schedule: a missed run happens once, no change of the clocks skips or doubles one, and what waits says why."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from misoflow import schedule
+from misoflow.control import call
+from misoflow.pipeline import to_ms
+from misoflow.schedule import Schedule, first_run, timed, trigger_of
+from misoflow.status import status
+from misoflow.store import budgets, slices
+from misoflow.streams import StreamConfig
+
+from tests.core.site import Site
+from tests.core.test_backfill import DAY, Past, finished, past
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    Past.troubles, Past.calls, Past.gate, Past.per_hour, Past.late = {}, [], None, 1, []
+    monkeypatch.setattr(schedule, "LOOK_SECONDS", 0.05)
+
+
+def config(**table: Any) -> StreamConfig:
+    return StreamConfig.model_validate(table)
+
+
+async def jobs_of(s: Site) -> list[slices.Job]:
+    return await s.engine.store.run(slices.job_rows, "past")
+
+
+async def test_a_stream_is_pulled_by_itself_and_next_time_only_what_is_new(tmp_path: Path) -> None:
+    yesterday = (datetime.now(UTC) - DAY).date()
+    async with past(tmp_path, f'backfill.likes = {{ from = {yesterday}, every = "1s", lag = "1h" }}\n') as s:
+        await s.until(lambda: s.counts("past").get("delivered", 0) >= 24)
+        await s.until(lambda: len(Past.calls) >= 2)
+        found = status(s.settings, s.vault)["instances"]["past"]
+        assert found["schedule"][0]["job"] == "past/likes"
+        assert found["schedule"][0]["next"] > time.time() * 1000 - 2000
+        assert all(job.purpose == "history" for job in await jobs_of(s))
+
+
+async def test_runs_missed_while_the_machine_slept_happen_once(tmp_path: Path) -> None:
+    async with past(tmp_path, 'backfill.tail = { every = "1h" }\n') as s:
+        await s.until(lambda: len(Past.calls) == 1)
+        await asyncio.sleep(0.3)
+        clock = s.engine.schedule._scheduler
+        clock.modify_job("past/tail", next_run_time=datetime.now(UTC) - timedelta(hours=9, minutes=1))
+        clock.wakeup()
+        await s.until(lambda: len(Past.calls) == 2)
+        await asyncio.sleep(0.5)
+        assert len(Past.calls) == 2
+        assert clock.get_job("past/tail").next_run_time > datetime.now(UTC)
+
+
+async def test_runs_missed_while_nothing_ran_happen_once(tmp_path: Path) -> None:
+    async with past(tmp_path, 'backfill.tail = { every = "1h" }\n') as s:
+        await s.until(lambda: len(Past.calls) == 1)
+        await s.stop()
+        await s.start()
+        await asyncio.sleep(0.5)
+        assert len(Past.calls) == 1  # it is not due
+        await s.engine.store.run(budgets.ran, "past/tail", to_ms(datetime.now(UTC) - timedelta(hours=5)), None)
+        await s.stop()
+        await s.start()
+        await s.until(lambda: len(Past.calls) == 2)
+        await asyncio.sleep(0.3)
+        assert len(Past.calls) == 2
+
+
+async def test_what_cannot_run_says_why(tmp_path: Path) -> None:
+    async with past(tmp_path, 'backfill.tail = { every = "1s" }\n') as s:
+        await call(s.settings, "pause", instance="past")
+
+        def note() -> str | None:
+            rows = status(s.settings, s.vault)["instances"]["past"]["schedule"]
+            text: str | None = rows[0]["note"] if rows else None
+            return text
+
+        await s.until(lambda: note() == "the instance is paused")
+
+
+async def test_late_events_are_found_by_the_scheduled_repull(tmp_path: Path) -> None:
+    yesterday = (datetime.now(UTC) - DAY * 2).date()
+    table = f'{{ from = {yesterday}, every = "1s", repull = "3d", repull_every = "1s" }}'
+    async with past(tmp_path, f"backfill.likes = {table}\n") as s:
+        await s.until(lambda: s.counts("past").get("delivered", 0) >= 48)
+        from tests.core.test_backfill import made
+
+        moment = datetime.combine(yesterday, datetime.min.time(), UTC) + timedelta(minutes=5)
+        Past.late = [made("likes", moment)]
+        await s.until(lambda: any("00:05" in record["timestamp"] for record in s.interactions()))
+        rows = await finished(s, [job.id for job in await jobs_of(s) if job.purpose == "repull"][:1])
+        assert rows
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe"])
+def test_no_change_of_the_clocks_skips_or_doubles_a_run(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for table in ({"at": "02:30"}, {"cron": "30 2 * * *"}):
+            trigger = trigger_of(config(**table))
+            assert trigger is not None
+            fired: list[datetime] = []
+            before, now = None, datetime(2026, 1, 1, tzinfo=UTC)
+            for _ in range(365):
+                moment = trigger.get_next_fire_time(before, now)
+                fired.append(moment)
+                before, now = moment, moment + timedelta(seconds=1)
+            assert [moment.date() for moment in fired] == [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
+            assert {moment.astimezone(UTC).time().isoformat() for moment in fired} == {"02:30:00"}
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("table", "last", "expected"),
+    [
+        ({"every": "6h"}, None, NOW),
+        ({"every": "6h"}, NOW - timedelta(hours=1), NOW + timedelta(hours=5)),
+        ({"every": "6h"}, NOW - timedelta(hours=50), NOW),
+        ({"at": "02:30"}, None, datetime(2026, 11, 25, 2, 30, tzinfo=UTC)),
+        ({"at": "02:30"}, NOW - timedelta(hours=1), datetime(2026, 11, 25, 2, 30, tzinfo=UTC)),
+        ({"at": "02:30"}, NOW - timedelta(days=3), NOW),
+        ({"cron": "0 13 * * *"}, NOW - timedelta(hours=2), datetime(2026, 11, 24, 13, tzinfo=UTC)),
+    ],
+)
+def test_the_first_run_after_a_start(table: dict[str, str], last: datetime | None, expected: datetime) -> None:
+    trigger = trigger_of(config(**table))
+    assert trigger is not None
+    assert first_run(trigger, None if last is None else to_ms(last), NOW) == expected
+
+
+def test_a_stream_without_times_is_pulled_by_hand_only() -> None:
+    assert timed("mix", "events", config()) == []
+    assert [job.name for job in timed("mix", "events", config(every="6h", repull="5d"))] == [
+        "mix/events",
+        "mix/events/repull",
+    ]
+
+
+def test_the_scheduler_is_a_clock_in_utc_that_runs_missed_jobs_once() -> None:
+    class Settings:
+        instances: dict[str, Any] = {}  # noqa: RUF012
+
+    class Fake:
+        settings = Settings()
+
+    defaults = Schedule(Fake())._scheduler._job_defaults  # type: ignore[arg-type]
+    assert defaults == {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
