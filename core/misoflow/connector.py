@@ -105,6 +105,8 @@ class Stream:
     """Each run is one slice, the last ``width`` long, with the cursor that the run before ended with."""
     after: tuple[str, ...] = ()
     """Streams that are pulled first, over the whole range."""
+    background: bool = False
+    """Pulled by its schedule or by name only."""
 
 
 @dataclass(frozen=True, slots=True)

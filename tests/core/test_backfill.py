@@ -36,7 +36,7 @@ class Past(Toy):
         "likes": Stream(DAY, step=DAY),
         "first": Stream(DAY * 30, step=DAY),
         "later": Stream(DAY, step=DAY, after=("first",)),
-        "tail": Stream(DAY, poll=True),
+        "tail": Stream(DAY, poll=True, background=True),
         "plain": DAY,
     }
     troubles: dict[Any, list[Exception]] = {}  # noqa: RUF012
@@ -236,6 +236,15 @@ async def test_without_dates_only_what_is_missing_is_pulled(tmp_path: Path) -> N
         jobs = (await call(s.settings, "backfill.start", instance="past", streams=["likes"]))["jobs"]
         assert sum(row["read"] for row in await finished(s, jobs)) == 48
         assert (await call(s.settings, "backfill.start", instance="past", streams=["likes"]))["jobs"] == []
+
+
+async def test_a_day_that_is_not_over_is_pulled_again_by_the_next_run(tmp_path: Path) -> None:
+    yesterday = (datetime.now(UTC) - DAY).date()
+    async with past(tmp_path, f"backfill.likes = {{ from = {yesterday} }}\n") as s:
+        args = {"instance": "past", "streams": ["likes"]}
+        await finished(s, (await call(s.settings, "backfill.start", **args))["jobs"])
+        rows = await finished(s, (await call(s.settings, "backfill.start", **args))["jobs"])
+        assert [(row["read"], row["repeats"]) for row in rows] == [(24, 24)]
 
 
 async def test_dead_letters_of_history_are_tried_again_from_their_own_bytes(tmp_path: Path) -> None:

@@ -36,10 +36,9 @@ class Backfills:
         self.now: Callable[[], int] = now_ms
 
     def streams(self, instance: Instance) -> list[str]:
-        """The streams of an instance, those that others wait for first; polled ones come by schedule only."""
-        names = list(instance.connector.streams)
-        ranged = [name for name in names if not stream_of(instance.connector, name).poll]
-        return sorted(ranged, key=lambda name: len(stream_of(instance.connector, name).after))
+        """The streams that are pulled when none is named, those that others wait for first."""
+        chosen = [name for name in instance.connector.streams if not stream_of(instance.connector, name).background]
+        return sorted(chosen, key=lambda name: len(stream_of(instance.connector, name).after))
 
     async def start(
         self, name: str, streams: list[str] | None = None, start: int | None = None, end: int | None = None
@@ -114,12 +113,22 @@ class Backfills:
     ) -> int:
         shape = stream_of(instance.connector, stream)
         width, step = plan.ms(shape.width), plan.ms(shape.step)
+        sure = plan.floor(span[1], step)
         if not shape.poll and step > 1000:
             span = plan.floor(span[0], step), plan.ceil(span[1], step)
         if shape.poll:
             width, step = span[1] - span[0], 1
         return await self._engine.store.run(
-            slices.add_job, instance.name, stream, purpose, span, width=width, step=step, now=self.now(), cursor=cursor
+            slices.add_job,
+            instance.name,
+            stream,
+            purpose,
+            span,
+            width=width,
+            step=step,
+            now=self.now(),
+            sure=max(sure, span[0]),
+            cursor=cursor,
         )
 
     async def stop(self, jobs: list[int]) -> None:

@@ -74,13 +74,17 @@ def add_job(
     width: int,
     step: int,
     now: int,
+    sure: int | None = None,
     cursor: str | None = None,
 ) -> int:
-    """A range [start, end) to pull."""
+    """A range [start, end) to pull; from ``sure`` on more may still come, so the next pull begins there."""
     job: int = tx.one(
-        "INSERT INTO jobs(instance, stream, purpose, start, end, low, width, step, state, cursor, created)"
-        f" VALUES(?,?,?,?,?,?,?,?,{OPEN},?,?) RETURNING id",
-        (tx.instances.id(tx.db, instance), stream, purpose, *span, span[1], width, step, cursor, now),
+        "INSERT INTO jobs(instance, stream, purpose, start, end, sure, low, width, step, state, cursor, created)"
+        f" VALUES(?,?,?,?,?,?,?,?,?,{OPEN},?,?) RETURNING id",
+        (
+            *(tx.instances.id(tx.db, instance), stream, purpose, *span),
+            *(span[1] if sure is None else sure, span[1], width, step, cursor, now),
+        ),
     )
     return job
 
@@ -96,9 +100,9 @@ def job(tx: Tx, number: int) -> Job:
 
 
 def covered(tx: Tx, instance: str, stream: str) -> tuple[int, int] | None:
-    """The range of a stream that jobs were made for, whatever became of their slices."""
+    """The range of a stream that jobs were made for, whatever became of their slices: [start, sure)."""
     row = tx.db.execute(
-        "SELECT min(start), max(end) FROM jobs WHERE instance=? AND stream=? AND purpose='history'",
+        "SELECT min(start), max(sure) FROM jobs WHERE instance=? AND stream=? AND purpose='history'",
         (tx.instances.id(tx.db, instance), stream),
     ).get
     return None if row[0] is None else row
