@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from misoflow import privacy as privacy
+    from misoflow import values as values
     from misoflow.connector import (
         Config,
         Connector,
@@ -191,12 +193,18 @@ __all__ = [
     "latest",
     "merge",
     "once",
+    "privacy",
     "sign_hmac",
+    "values",
 ]
+_MODULES = ("privacy", "values")
+"""Public as modules: helpers for what comes in events."""
 
 
 def __getattr__(name: str) -> Any:
     """Public names load on first use, so that `misoflow --help` does not pay for all of them."""
+    if name in _MODULES:
+        return importlib.import_module(f"misoflow.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"misoflow has no public name {name!r}")
     return getattr(importlib.import_module(f"misoflow.{_HOME_OF[name]}"), name)

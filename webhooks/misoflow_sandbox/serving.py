@@ -9,18 +9,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import uvicorn
 
 from misoflow_sandbox.protocol import ResetProtocol
 from misoflow_sandbox.state import Options
 
-if TYPE_CHECKING:
-    from misoflow_sandbox.miso import MisoSandbox
-
 STOP_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75
+
+
+class Sandbox(Protocol):
+    """Anything with an ASGI application."""
+
+    @property
+    def app(self) -> Any: ...
 
 
 class _Server(uvicorn.Server):
@@ -36,7 +40,7 @@ class _Server(uvicorn.Server):
         self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-def _server(sandbox: MisoSandbox, host: str, port: int, ready: Callable[[str], None]) -> _Server:
+def _server(sandbox: Sandbox, host: str, port: int, ready: Callable[[str], None]) -> _Server:
     config = uvicorn.Config(
         sandbox.app,
         host=host,
@@ -80,8 +84,13 @@ def run(
         _server(sandbox, host, port, ready or (lambda url: print(f"ready {url}", flush=True))).run()
 
 
+def serve_forever(sandbox: Sandbox, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until stopped; ``ready`` takes the URL once requests are taken."""
+    _server(sandbox, host, port, ready).run()
+
+
 @contextlib.contextmanager
-def served(sandbox: MisoSandbox) -> Iterator[str]:
+def served(sandbox: Sandbox) -> Iterator[str]:
     """Serve a sandbox from a thread, on a free port; gives its URL. Raises RuntimeError when it does not start."""
     up, urls = threading.Event(), list[str]()
 

@@ -1,0 +1,54 @@
+"""Mixpanel: history by raw export, the tail of it every few minutes, user profiles, and cohort webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
+
+from misoflow import Connector, Effect, Event, Page, Problem, Record, Reject, Slice, Stream
+
+from misoflow_mixpanel import checking, mapping, profiles
+from misoflow_mixpanel.client import Client
+from misoflow_mixpanel.config import MixpanelConfig
+from misoflow_mixpanel.pull import Pull
+from misoflow_mixpanel.rows import MALFORMED, TOPICS
+
+DAY = timedelta(days=1)
+
+
+class Mixpanel(Connector[MixpanelConfig]):
+    """Events and profiles of one Mixpanel project."""
+
+    topics = TOPICS
+    streams = {  # noqa: RUF012 (read only)
+        "identity": Stream(DAY * 30, step=DAY),
+        "events": Stream(DAY, step=DAY, after=("identity",)),
+        "profiles": Stream(DAY, poll=True, after=("identity", "events")),
+        "tail": Stream(DAY * 5, poll=True, background=True),
+    }
+    # a day is final after 35: late devices, imports and identity merges are over by then
+    dedup_days = 40
+
+    def __init__(self, config: MixpanelConfig) -> None:
+        super().__init__(config)
+        self.client = Client(self)
+        self._mapping = mapping.Mapping(config)
+
+    def translate(self, event: Event) -> Iterable[Record | Effect]:
+        """The instance's rules, then the usual event names; Reject says what is wrong with the event."""
+        if event.topic == MALFORMED:
+            raise Reject("a line of the export is no event", f"$ at byte {event.data['offset']}")
+        if event.topic == "profile":
+            return profiles.translated(self.config, event)
+        return self._mapping.records(event, self.rules)
+
+    def backfill(self, part: Slice) -> AsyncIterator[Page]:
+        """Pages of one stream; all but the last carry the old cursor, as only a whole answer proves anything."""
+        if part.stream == "profiles":
+            return profiles.pull(self, part)
+        pull = Pull(self, part)
+        return {"identity": pull.identity, "events": pull.days, "tail": pull.tail}[part.stream]()
+
+    async def check(self) -> list[Problem]:
+        """Credentials, region, project and plan, told apart."""
+        return await checking.problems(self)
