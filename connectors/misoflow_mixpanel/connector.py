@@ -31,6 +31,8 @@ class Mixpanel(Connector[MixpanelConfig]):
 
     def __init__(self, config: MixpanelConfig) -> None:
         super().__init__(config)
+        if not config.profiles:
+            self.streams = {name: stream for name, stream in self.streams.items() if name != "profiles"}
         self.client = Client(self)
         self._mapping = mapping.Mapping(config)
 

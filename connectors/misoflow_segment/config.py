@@ -151,12 +151,22 @@ class SegmentConfig(Config):
         examples=[["Advertising"]],
     )
 
+    archive: str = Field(
+        default="",
+        description="Folder or bucket with the source's archived calls, for history.",
+        examples=["s3://bucket/segment-logs/SOURCE_ID"],
+    )
+    archive_destinations: tuple[str, ...] = Field(
+        default=("Miso", "Webhooks", "Webhooks (Actions)", "Extensible Webhooks"),
+        description="Names under which a call's integrations object may leave Miso out.",
+    )
+
     @model_validator(mode="after")
     def _is_closed(self) -> Self:
-        if not (self.shared_secret or self.write_key or self.batch_token or self.allow_unsigned):
+        if not (self.shared_secret or self.write_key or self.batch_token or self.allow_unsigned or self.archive):
             raise ValueError(
                 "set shared_secret (webhooks), write_key (Segment libraries) or batch_token (a bearer token), "
-                "or allow_unsigned = true for a trial"
+                "archive (history only), or allow_unsigned = true for a trial"
             )
         for token in self.batch_token:
             if len(token.get_secret_value().strip()) < TOKEN_LENGTH:

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from misoflow import Connector, Effect, Event, Problem, Record, Reject, Request, Route, Unauthorized
+from misoflow import (
+    Connector,
+    Effect,
+    Event,
+    Page,
+    Problem,
+    Record,
+    Reject,
+    Request,
+    Route,
+    Skip,
+    Slice,
+    Stream,
+    Unauthorized,
+    files,
+)
 from pydantic import SecretStr
 
-from misoflow_segment import deliveries, samples
+from misoflow_segment import archive, deliveries, samples
 from misoflow_segment.config import SegmentConfig
 from misoflow_segment.mapping import MALFORMED, TOPICS, classify, translated
 from misoflow_segment.plan import Plan
 from misoflow_segment.signature import basic_user, bearer, function_signed, signed, token_matches
 
 MIB = 1024 * 1024
+DAY = timedelta(days=1)
 MAX_BODY = 16 * MIB
 """Segment's framework sends batches of up to 4 MB, more where a customer raised it; a 413 would lose one whole."""
 TRACKING = "tracking"
@@ -34,8 +52,9 @@ def _bytes(secrets: tuple[SecretStr, ...]) -> list[bytes]:
 class Segment(Connector[SegmentConfig]):
     """What happens on a site, as one Segment source tells it."""
 
-    topics = TOPICS
+    topics = (*TOPICS, *archive.TOPICS)
     dedup_days = 35
+    streams = {"archive": Stream(DAY, step=DAY)}  # noqa: RUF012 (read only)
 
     def __init__(self, config: SegmentConfig) -> None:
         super().__init__(config)
@@ -114,6 +133,10 @@ class Segment(Connector[SegmentConfig]):
     def translate(self, event: Event) -> Iterable[Record | Effect]:
         """The instance's rules, then the mapping table; Reject says what is wrong with the event."""
         topic = event.topic
+        if topic == archive.NOT_FOR_US:
+            return [Skip("its integrations object leaves Miso out")]
+        if topic == archive.UNREADABLE:
+            raise Reject(event.data["reason"], f"{event.data['file']}:{event.data['line']}")
         if topic == MALFORMED:
             # with newer code it may be an event after all; a delete that was not believed never is
             topic = classify(event.data)
@@ -127,6 +150,12 @@ class Segment(Connector[SegmentConfig]):
             return deliveries.statuses(request)
         return {"success": True}
 
+    def backfill(self, part: Slice) -> Iterator[Page]:
+        """The archive's calls by the day on which Segment received them."""
+        if not self.config.archive:
+            raise Reject("no archive is configured; set archive to the folder or bucket of segment-logs/<source>")
+        return archive.pull(self.config.archive, self.config.archive_destinations, part)
+
     async def check(self) -> list[Problem]:
         """Settings that leave a door open."""
         found: list[Problem] = []
@@ -139,6 +168,8 @@ class Segment(Connector[SegmentConfig]):
         elif self._secrets and not self._tokens:
             text = "batches will be refused, because Segment signs only their first event"
             found.append(Problem("warn", text, "keep batching off in Segment, or set batch_token there and here"))
+        if self.config.archive:
+            await asyncio.to_thread(files.expand, [self.config.archive])
         return found
 
     def sample(self, topic: str) -> Request:

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from misoflow import files as files
     from misoflow import privacy as privacy
     from misoflow import values as values
     from misoflow.connector import (
@@ -190,6 +191,7 @@ __all__ = [
     "aliased",
     "check_hmac",
     "check_standard_webhook",
+    "files",
     "latest",
     "merge",
     "once",
@@ -197,7 +199,7 @@ __all__ = [
     "sign_hmac",
     "values",
 ]
-_MODULES = ("privacy", "values")
+_MODULES = ("files", "privacy", "values")
 """Public as modules: helpers for what comes in events."""
 
 

@@ -7,6 +7,7 @@ import logging
 from array import array
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 from misoflow.clock import now_ms
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("misoflow.work")
 
 HOUR_MS = 3_600_000
+JOB: ContextVar[int] = ContextVar("job", default=0)
+"""The backfill job that calls, if it is one."""
 
 
 class Budget(Protocol):
@@ -49,8 +52,8 @@ class StoredBudgets:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._keys: dict[str, _Key] = {}
-        self.waiting: dict[str, int] = {}
-        """key -> when its next call may be made, in ms, while somebody waits for it."""
+        self.waiting: dict[int, int] = {}
+        """Backfill job -> when its next call may be made, in ms, while it waits for that."""
 
     @asynccontextmanager
     async def call(
@@ -82,12 +85,12 @@ class StoredBudgets:
     async def _wait(self, key: str, entry: _Key, per_hour: int, per_second: int) -> None:
         try:
             while (due := next_turn(entry, per_hour, per_second, now_ms())) > (now := now_ms()):
-                if due - now > 5000 and key not in self.waiting:
+                if due - now > 5000 and JOB.get() not in self.waiting:
                     log.info("%s: the hour's calls are used up; the next one in %d s", key, (due - now) // 1000)
-                self.waiting[key] = due
+                self.waiting[JOB.get()] = due
                 await asyncio.sleep(min(due - now, 60_000) / 1000)
         finally:
-            self.waiting.pop(key, None)
+            self.waiting.pop(JOB.get(), None)
 
 
 def next_turn(entry: _Key, per_hour: int, per_second: int, now: int) -> int:

@@ -140,6 +140,16 @@ async def test_the_same_range_again_sends_nothing_twice(tmp_path: Path) -> None:
         assert len(s.interactions()) == 72
 
 
+async def test_the_same_command_goes_on_with_its_open_job(tmp_path: Path) -> None:
+    async with past(tmp_path) as s:
+        Past.gate = asyncio.Event()
+        args = {"instance": "past", "streams": ["likes"], "start": to_ms(START), "end": to_ms(START + DAY * 2)}
+        first = (await call(s.settings, "backfill.start", **args))["jobs"]
+        assert (await call(s.settings, "backfill.start", **args))["jobs"] == first
+        Past.gate.set()
+        audited(await finished(s, first))
+
+
 async def test_an_unproven_attempt_is_pulled_again_whole(tmp_path: Path) -> None:
     async with past(tmp_path) as s:
         Past.troubles[START + DAY] = [Retry("cut"), Retry("cut again", outcome_unknown=True)]

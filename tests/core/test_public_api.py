@@ -29,7 +29,7 @@ PUBLIC = [
         "aliased",
         "check_hmac",
     ),
-    *("check_standard_webhook", "latest", "merge", "once", "privacy", "sign_hmac", "values"),
+    *("check_standard_webhook", "files", "latest", "merge", "once", "privacy", "sign_hmac", "values"),
 ]
 METHODS = {
     *("verify", "events", "translate", "backfill", "check", "fetch", "sample", "tenant", "answer"),

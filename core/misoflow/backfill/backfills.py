@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from misoflow.backfill import plan
 from misoflow.backfill.pull import Puller
+from misoflow.budget import JOB
 from misoflow.clock import now_ms, pause
+from misoflow.connector import Stream
 from misoflow.control import ActionError
+from misoflow.pipeline import from_ms
 from misoflow.store import StoreUnavailable, slices
 from misoflow.store.slices import Job
 from misoflow.streams import stream_of
@@ -32,6 +35,7 @@ class Backfills:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._noted: set[int] = set()
         self.puller = Puller(engine)
         self.now: Callable[[], int] = now_ms
 
@@ -75,7 +79,11 @@ class Backfills:
             return going or await self.poll(instance, stream)
         if start is not None or end is not None:
             low, high = self._window(instance, stream)
-            return [*going, await self._add(instance, stream, "again", (start or low, end or high))]
+            wanted = _rounded(stream_of(instance.connector, stream), (start or low, end or high))
+            jobs = await store.run(slices.open_jobs, instance.name)
+            if any(job.stream == stream and (job.start, job.end) == wanted for job in jobs):
+                return going
+            return [*going, await self._add(instance, stream, "again", wanted)]
         return going + [
             await self._add(instance, stream, "history", span) for span in await self.missing(instance, stream)
         ]
@@ -114,8 +122,7 @@ class Backfills:
         shape = stream_of(instance.connector, stream)
         width, step = plan.ms(shape.width), plan.ms(shape.step)
         sure = plan.floor(span[1], step)
-        if not shape.poll and step > 1000:
-            span = plan.floor(span[0], step), plan.ceil(span[1], step)
+        span = _rounded(shape, span)
         if shape.poll:
             width, step = span[1] - span[0], 1
         return await self._engine.store.run(
@@ -168,6 +175,18 @@ class Backfills:
                 task.cancel()
         for piece in await self._engine.store.run(slices.settled):
             await self._settle(piece)
+        await self._tell_waits(open_ids)
+
+    async def _tell_waits(self, jobs: set[int]) -> None:
+        """For `misoflow backfill`: which jobs wait until the platform may be asked again."""
+        waiting = {
+            job: due for job, due in self._engine.budgets.waiting.items() if job in jobs and due - self.now() > 5000
+        }
+        for job in waiting.keys() | self._noted:
+            due = waiting.get(job)
+            text = None if due is None else f"the hour's calls are used up until {from_ms(due):%H:%M} UTC"
+            await self._engine.store.run(slices.note, job, text)
+        self._noted = set(waiting)
 
     def _waits(self, job: Job, jobs: list[Job]) -> bool:
         """Whether another stream of the instance has to be pulled first."""
@@ -180,6 +199,7 @@ class Backfills:
     async def _pull(self, job: Job, stopping: asyncio.Event) -> None:
         """Slice by slice to the end of the range; then wait until all of it has arrived."""
         store = self._engine.store
+        JOB.set(job.id)
         while not stopping.is_set():
             try:
                 if self._engine.intake.is_paused(job.instance):
@@ -209,6 +229,12 @@ class Backfills:
             for state, n in (await store.run(slices.states_of, pages[at : at + PAGES_AT_ONCE])).items():
                 counts[state] = counts.get(state, 0) + n
         await store.run(slices.freeze, piece, counts, self.now())
+
+
+def _rounded(shape: Stream, span: tuple[int, int]) -> tuple[int, int]:
+    """Whole steps where the platform takes nothing finer."""
+    step = plan.ms(shape.step)
+    return span if shape.poll or step <= 1000 else (plan.floor(span[0], step), plan.ceil(span[1], step))
 
 
 def _cut(job: Job) -> tuple[int, int] | None:
