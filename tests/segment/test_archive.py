@@ -1,0 +1,157 @@
+"""Segment's archives as history: same ids as live, whole files only, nothing that was meant for others."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from misoflow.control import call
+from misoflow.pipeline import to_ms
+from misoflow.store import slices
+from misoflow_segment import archive
+
+from tests.conftest import IN_CI
+from tests.core.site import Site, site
+
+DAY = datetime(2026, 10, 1, tzinfo=UTC)
+MORE = '[instances.seg]\nconnector = "segment"\nshared_secret = "a-secret-of-the-tests"\narchive = "{folder}"\n'
+
+
+def viewed(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "track",
+        "event": "Product Viewed",
+        "messageId": f"m-{number}",
+        "userId": f"u{number % 9}",
+        "timestamp": f"2026-10-01T{number % 24:02}:00:00.000Z",
+        "properties": {"product_id": f"p{number}"},
+        **more,
+    }
+
+
+def packed(*calls: dict[str, Any]) -> bytes:
+    return gzip.compress(b"".join(json.dumps(one).encode() + b"\n" for one in calls))
+
+
+def put(folder: Path, day: datetime, name: str, data: bytes) -> Path:
+    place = folder / str(to_ms(day)) / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    return place
+
+
+async def pulled(s: Site, days: int = 2) -> list[dict[str, Any]]:
+    s.engine.backfills.puller.waits = (0.01,)
+    span = {"start": to_ms(DAY), "end": to_ms(DAY + timedelta(days=days))}
+    jobs = (await call(s.settings, "backfill.start", instance="seg", streams=["archive"], **span))["jobs"]
+    for _ in range(200):
+        if "open" not in [(await s.engine.store.run(slices.job, job)).state for job in jobs]:
+            break
+        await asyncio.sleep(0.05)
+    return await s.engine.store.run(slices.view, "seg", jobs)
+
+
+async def test_an_overlap_with_live_counts_once(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    put(folder, DAY, "a.gz", packed(*(viewed(n) for n in range(50))))
+    put(folder, DAY + timedelta(days=1), "b.gz", packed(*(viewed(n) for n in range(40, 90))))
+    async with site(tmp_path, more=MORE.format(folder=folder)) as s:
+        await s.send(body=json.dumps(viewed(7)).encode(), instance="seg")
+        await s.settled(1, "seg")
+        rows = await pulled(s)
+        assert all(row["state"] == "done" for row in rows)
+        assert sum(row["read"] for row in rows) == 100
+        assert s.counts("seg") == {"accepted": 90, "delivered": 90, "duplicates": 11}
+        assert len(s.interactions()) == 90
+        await s.send(body=json.dumps(viewed(80)).encode(), instance="seg")
+        await s.until(lambda: s.counts("seg")["duplicates"] == 12)
+
+
+async def test_calls_for_others_are_skipped_and_bad_lines_are_dead_letters(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    calls = [
+        viewed(1, integrations={"Webhooks": False}),
+        viewed(2, integrations={"All": False}),
+        viewed(3, integrations={"All": False, "Miso": True}),
+        viewed(4, integrations={"Mixpanel": False}),
+    ]
+    data = gzip.decompress(packed(*calls)) + b'{"type": oops}\n\n'
+    put(folder, DAY, "a.gz", gzip.compress(data[:200]) + gzip.compress(data[200:]))
+    async with site(tmp_path, more=MORE.format(folder=folder)) as s:
+        rows = await pulled(s)
+        assert s.counts("seg") == {"accepted": 5, "delivered": 2, "skipped": 2, "dead": 1}
+        assert all(row["state"] == "done" for row in rows)
+        from misoflow.status import dead_letters
+
+        (letter,) = dead_letters(s.settings, s.vault, instance="seg")
+        assert letter.path.endswith("a.gz:5")
+
+
+async def test_a_truncated_file_is_reported_and_never_taken_for_complete(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    whole = packed(*(viewed(n) for n in range(5000)))
+    cut = put(folder, DAY, "a.gz", whole[:-2000])
+    async with site(tmp_path, more=MORE.format(folder=folder)) as s:
+        rows = await pulled(s, days=1)
+        assert [row["state"] for row in rows] == ["failed"]
+        assert "cut off" in rows[0]["error"]
+        cut.write_bytes(whole)
+        again = await pulled(s, days=1)
+        assert {row["state"] for row in again} == {"done"}
+        assert s.counts("seg")["delivered"] == 5000
+
+
+@pytest.mark.parametrize(
+    ("integrations", "ours"),
+    [
+        (None, True),
+        ({}, True),
+        ("all", True),
+        ({"All": False}, False),
+        ({"all": False, "webhooks (actions)": True}, True),
+        ({"Miso": {"key": 1}, "All": False}, True),
+        ({"Miso": False}, False),
+        ({"Slack": False}, True),
+    ],
+)
+def test_who_a_call_was_meant_for(integrations: Any, ours: bool) -> None:
+    assert archive.is_for(integrations, ("Miso", "Webhooks", "Webhooks (Actions)")) is ours
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    if not IN_CI:
+        for library in ("moto", "flask", "s3fs"):
+            pytest.importorskip(library, reason=f"needs {library}: pip install 'moto[server]' 'misoflow[files]'")
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="logs")
+    yield client
+    server.stop()
+
+
+async def test_an_archive_in_s3(tmp_path: Path, bucket: Any) -> None:
+    whole = packed(*(viewed(n) for n in range(3000)))
+    key = f"segment-logs/src/{to_ms(DAY)}/a.gz"
+    bucket.put_object(Bucket="logs", Key=key, Body=whole[:-100])
+    async with site(tmp_path, more=MORE.format(folder="s3://logs/segment-logs/src")) as s:
+        rows = await pulled(s, days=1)
+        assert [row["state"] for row in rows] == ["failed"]
+        bucket.put_object(Bucket="logs", Key=key, Body=whole)
+        assert {row["state"] for row in await pulled(s, days=1)} == {"done"}
+        assert s.counts("seg")["delivered"] == 3000
