@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("translate", "receiver", "flood")
+NAMES = ("translate", "receiver", "flood", "backfill")
 
 
 def main() -> int:

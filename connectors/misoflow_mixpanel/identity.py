@@ -64,6 +64,9 @@ def who(properties: dict[str, Any], merge: Merge, resolved: str | None = None) -
     if not device and (ingested.startswith(DEVICE) or (merge == "original" and not is_user_id(ingested))):
         device = stripped(ingested)
     user = usable(properties.get("$user_id")) or resolved or ""
+    if not user and merge == "original" and ingested and ingested != device and is_user_id(ingested):
+        # the exported distinct_id is the cluster's, and may be a device's
+        user = ingested
     if not user:
         found = usable(properties.get("distinct_id"))
         bare = found and not found.startswith(DEVICE) and stripped(found) != device
@@ -78,7 +81,9 @@ def who(properties: dict[str, Any], merge: Merge, resolved: str | None = None) -
 
 def is_personal(text: str) -> bool:
     """An e-mail address or a phone number."""
-    return _MAIL.fullmatch(text) is not None or (_PHONE.fullmatch(text) is not None and sum(map(str.isdigit, text)) > 9)
+    if "@" in text:
+        return _MAIL.fullmatch(text) is not None
+    return len(text) <= 20 and _PHONE.fullmatch(text) is not None and sum(map(str.isdigit, text)) > 9
 
 
 def safe_id(text: str, hashing: str, salt: str) -> str:

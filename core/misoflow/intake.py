@@ -242,9 +242,9 @@ class Intake:
         stamped = [Event(e.id, e.topic, e.data, e.received_at or moment) for e in found]
         async with self._one_at_a_time:
             self._mark(0, BULK)
-            await self._translate(chunk, [(instance, event, -mark.slice, _index(event)) for event in stamped])
-            waiting = {made.hash for made in chunk.outcomes if made.row is None and made.state == "pending"}
-            mark.raws = b"\n".join(pack_event(e) for e in stamped if event_hash(instance.name, e.id) in waiting)
+            keys = await self._translate(chunk, [(instance, event, -mark.slice, _index(event)) for event in stamped])
+            waiting = {made.hash for made in chunk.outcomes if made.row is None and _under_way(made)}
+            mark.raws = b"\n".join(pack_event(e) for e, (_, key) in zip(stamped, keys, strict=True) if key in waiting)
             await self._commit(chunk)
 
     def events_of(self, instance: Instance, delivery: Delivery) -> list[Event]:
@@ -310,7 +310,8 @@ class Intake:
             chunk.outcomes.append(self._translator.undecodable(instance, delivery.request, delivery.id, why))
         return [(instance, event, delivery.id, index) for index, event in enumerate(found)]
 
-    async def _translate(self, chunk: Chunk, todo: list[tuple[Instance, Event, int, int]]) -> None:
+    async def _translate(self, chunk: Chunk, todo: list[tuple[Instance, Event, int, int]]) -> list[tuple[str, bytes]]:
+        """Outcomes of what is not known yet; returns (instance, event hash) of each event."""
         wanted = [(instance.name, event_hash(instance.name, event.id)) for instance, event, _, _ in todo]
         wanted += [(made.instance, made.hash) for made in chunk.outcomes]
         known = await self._store.run(events.known, wanted)
@@ -331,6 +332,7 @@ class Intake:
                 self._mark(delivery, index)
             made = self._one(chunk, instance, event, delivery, index, before)
             self._admit(chunk, made, before, seen)
+        return wanted[: len(todo)]
 
     def _one(
         self, chunk: Chunk, instance: Instance, event: Event, delivery: int, index: int, before: Known | None
@@ -383,6 +385,11 @@ class Intake:
         self._links.update(fresh)
         made.links = fresh
         chunk.outcomes.append(made)
+
+
+def _under_way(made: Outcome) -> bool:
+    """Miso may still refuse something of it, or its topic is held."""
+    return made.state == "pending" and bool(made.held or made.pieces or made.parts or made.fetches)
 
 
 def _index(event: Event) -> int:

@@ -35,6 +35,7 @@ CODES = {
 }
 PART_RECORDS = 2000
 PART_BYTES = 2 * 1024 * 1024
+USELESS = "this event has no use in Miso"
 SETTLE_MS = 60_000
 """How long a record with a late identity waits for its alias."""
 
@@ -141,6 +142,13 @@ class Committer:
         if _simple(made):
             self._insert_simple(made, instance, env)
             return
+        if _useless(made):
+            reason = tx.words.id(tx.db, made.reason or USELESS)
+            made.state = "skipped"
+            self._insert(made, instance, SKIPPED, None, reason)
+            tx.count(instance, "accepted")
+            tx.count(instance, "skipped")
+            return
         row, old = self._row(made, instance)
         if made.state == "pending" and not made.held:
             self._targets(made, instance, env, row)
@@ -165,11 +173,12 @@ class Committer:
         self.tx.count(instance, "accepted")
         self.tx.count(instance, "pending")
 
-    def _insert(self, made: Outcome, instance: int, state: int, part: int | None) -> None:
+    def _insert(self, made: Outcome, instance: int, state: int, part: int | None, reason: int | None = None) -> None:
         topic = self.tx.words.id(self.tx.db, made.topic)
         self.tx.db.execute(
-            "INSERT INTO events(instance, hash, topic, received, delivery, who, state, part) VALUES(?,?,?,?,?,?,?,?)",
-            (instance, made.hash, topic, made.received, made.delivery, made.who, state, part),
+            "INSERT INTO events(instance, hash, topic, received, delivery, who, state, part, reason)"
+            " VALUES(?,?,?,?,?,?,?,?,?)",
+            (instance, made.hash, topic, made.received, made.delivery, made.who, state, part, reason),
         )
 
     def _row(self, made: Outcome, instance: int) -> tuple[int, str | None]:
@@ -236,9 +245,7 @@ class Committer:
             made.state = "delivered"
             return
         made.state = "skipped"
-        made.reason = made.reason or (
-            "another event brought this already" if had_records else "this event has no use in Miso"
-        )
+        made.reason = made.reason or ("another event brought this already" if had_records else USELESS)
 
     def _bound(self, piece: Piece) -> Piece:
         """The piece with its late identity, if the alias came first."""
@@ -294,6 +301,16 @@ def _simple(made: Outcome) -> bool:
         and bool(made.pieces)
         and not (made.parts or made.fetches or made.aliases or made.forget)
         and all(piece.claim is None and piece.late is None for piece in made.pieces)
+    )
+
+
+def _useless(made: Outcome) -> bool:
+    """The common case of an event that nothing was made of."""
+    return (
+        made.row is None
+        and made.state == "pending"
+        and not made.held
+        and not (made.pieces or made.parts or made.fetches or made.aliases or made.forget)
     )
 
 

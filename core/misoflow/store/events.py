@@ -24,6 +24,7 @@ STATE_SQL = f"""CASE events.state
     WHEN {ERASED} THEN 'erased' WHEN {DEAD} THEN 'dead'
     WHEN {IN_PART} THEN CASE WHEN parts.id IS NULL OR batches.state = {DONE} THEN 'delivered' ELSE 'pending' END
     ELSE 'pending' END"""
+ASKED_AT_ONCE = 500
 JOINED = "events LEFT JOIN parts ON parts.id = events.part LEFT JOIN batches ON batches.id = parts.batch"
 
 
@@ -33,21 +34,28 @@ def known(tx: Tx, wanted: list[tuple[str, bytes]]) -> dict[tuple[str, bytes], Kn
     A dead event of which something is still on its way counts as pending: it is not tried again yet.
     """
     found: dict[tuple[str, bytes], Known] = {}
+    by_name: dict[str, list[bytes]] = {}
     for name, digest in wanted:
-        row = tx.db.execute(
-            "SELECT id, state, left, received FROM events WHERE instance=? AND hash=?",
-            (tx.instances.id(tx.db, name), digest),
-        ).get
-        if row is None:
-            continue
-        event, code, left, received = row
-        state = VISIBLE.get(code, "pending")
-        confirmed: frozenset[bytes] = frozenset()
-        if state == "dead":
-            state = "pending" if left > 0 else "dead"
-            confirmed = confirmed_of(tx, event)
-        found[name, digest] = Known(event, state, confirmed, received)
+        by_name.setdefault(name, []).append(digest)
+    for name, hashes in by_name.items():
+        instance = tx.instances.id(tx.db, name)
+        for at in range(0, len(hashes), ASKED_AT_ONCE):
+            some = hashes[at : at + ASKED_AT_ONCE]
+            rows = tx.db.execute(
+                "SELECT hash, id, state, left, received FROM events"
+                f" WHERE instance=? AND hash IN ({','.join('?' * len(some))})",
+                (instance, *some),
+            )
+            for digest, *row in list(rows):
+                found[name, digest] = _known(tx, *row)
     return found
+
+
+def _known(tx: Tx, event: int, code: int, left: int, received: int) -> Known:
+    state = VISIBLE.get(code, "pending")
+    if state != "dead":
+        return Known(event, state, frozenset(), received)
+    return Known(event, "pending" if left > 0 else "dead", confirmed_of(tx, event), received)
 
 
 def confirmed_of(tx: Tx, event: int) -> frozenset[bytes]:
