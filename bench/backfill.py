@@ -196,7 +196,7 @@ def main() -> int:
         serve_forever(app, "127.0.0.1", 0, say)
         return 0
     if given.floor:
-        floor(*given.floor, world(given.events))
+        floor(*given.floor)
         return 0
     return 0 if bench(given.events) else 1
 

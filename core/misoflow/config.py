@@ -34,6 +34,10 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def checked_url(url: str) -> str:
     """https, or http to this machine only, without credentials, query or a slash at the end."""
     parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its port is no number up to 65535") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError("must be an https:// URL")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:

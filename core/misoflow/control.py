@@ -58,8 +58,15 @@ class ControlServer:
         try:
             request = msgspec.json.decode(line)
             return {"ok": await self._actions.call(request["do"], request.get("with", {}))}
-        except (MisoflowError, LookupError, TypeError, ValueError) as error:
-            return {"error": str(error) or type(error).__name__}
+        except Exception as error:
+            return {"error": _told(error)}
+
+
+def _told(error: Exception) -> str:
+    """What a person hears of it: our own words, and of any other error its kind and place without the value."""
+    from misoflow.pipeline import describe
+
+    return (isinstance(error, MisoflowError) and str(error)) or describe(error)
 
 
 def socket_address(path: Path) -> str:
@@ -87,7 +94,12 @@ async def call(settings: Settings, verb: str, **args: Any) -> Any:
     except (FileNotFoundError, ConnectionRefusedError):
         from misoflow.engine import with_engine
 
-        return await with_engine(settings, verb, args)
+        try:
+            return await with_engine(settings, verb, args)
+        except MisoflowError:
+            raise
+        except Exception as error:
+            raise ActionError(_told(error)) from None
     writer.write(msgspec.json.encode({"do": verb, "with": args}) + b"\n")
     await writer.drain()
     answer = msgspec.json.decode(await reader.readline() or b'{"error":"work ended before it answered"}')

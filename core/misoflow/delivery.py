@@ -30,6 +30,7 @@ from misoflow.miso import (
     TaskPending,
     TooLarge,
 )
+from misoflow.miso_lines import BadRecord, without_values
 from misoflow.pace import FLOOR_RECORDS, Pace
 from misoflow.records import Product, User
 from misoflow.store import Store, StoreUnavailable, batches, control, keyed
@@ -229,12 +230,10 @@ class Sender:
                     await self._store.run(batches.save_plan, batch)
                     point("task.saved")
                     return
-                wrong = plan.indices(request)
-                named = {wrong[r.index]: (r.sentence, r.path) for r in bad if r.index < len(wrong)}
-                await self._taken(batch, {**batch.suspects, **named})
+                await self._taken(batch, {**batch.suspects, **_named(batch, request, bad)})
             case Bad(bad, _):
                 await self._succeeded()
-                await self._refused(batch, request, {r.index: (r.sentence, r.path) for r in bad})
+                await self._refused(batch, request, _named(batch, request, bad))
             case TooLarge():
                 self._pace.shrink(self._now())
                 await self._too_large(batch, request)
@@ -269,10 +268,9 @@ class Sender:
 
         await self._store.run(step)
 
-    async def _refused(self, batch: Batch, request: plan.Request, named: dict[int, tuple[str, str]]) -> None:
+    async def _refused(self, batch: Batch, request: plan.Request, fresh: dict[int, tuple[str, str]]) -> None:
         """A 422: leave out what it names and send the rest; where that does not help, halve."""
         every = plan.indices(request)
-        fresh = {every[index]: why for index, why in named.items() if index < len(every)}
         if len(every) == 1:
             await self._taken(batch, fresh or {every[0]: ("Miso refuses this record without saying why", "$")})
             return
@@ -370,6 +368,13 @@ class Sender:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _named(batch: Batch, request: plan.Request, bad: list[BadRecord]) -> dict[int, tuple[str, str]]:
+    """Record number in the batch -> Miso's sentence, without the record's values, and the path."""
+    every = plan.indices(request)
+    numbered = [(every[one.index], one) for one in bad if one.index < len(every)]
+    return {number: (without_values(one.sentence, batch.records[number]), one.path) for number, one in numbered}
 
 
 def _halve(batch: Batch, request: plan.Request) -> None:

@@ -139,7 +139,10 @@ def _host(url: str) -> str:
 
 
 def _allowed(url: str) -> None:
-    parts = httpx.URL(url)
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:  # its text may quote the part that is wrong
+        raise Reject("the URL cannot be used") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.host in LOOPBACK):
         raise Reject("plain http is for this machine only")
 
@@ -148,7 +151,7 @@ async def _capped(answer: httpx.Response, most: int) -> bytes:
     """The body, inflated by us in bounded steps (httpx inflates a whole chunk however large it gets)."""
     coding = answer.headers.get("content-encoding", "identity")
     if coding not in ("identity", "gzip"):
-        raise Retry(f"the answer is encoded as {coding[:20]!r}, which was not asked for", outcome_unknown=True)
+        raise Retry("the answer is encoded in a way that was not asked for", outcome_unknown=True)
     inflate = zlib.decompressobj(31) if coding == "gzip" else None
     chunks: list[bytes] = []
     size = 0

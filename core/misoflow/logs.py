@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import structlog
+
+from misoflow.errors import MisoflowError
 
 Format = Literal["auto", "json", "console"]
 SECRET_KEY = re.compile(r"(?i)api[_-]?key|secret|token|authorization|cookie|password|signature")
@@ -58,6 +61,20 @@ def clean(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableM
     return event
 
 
+def without_values(error: BaseException | None) -> str:
+    """A traceback that says where and what kind, causes first, but quotes no value.
+
+    Python puts the value at hand into its own errors (``int("…")``, ``KeyError``), and it may be personal.
+    """
+    if error is None:
+        return ""
+    said = str(error) if isinstance(error, MisoflowError) else getattr(error, "strerror", None) or ""
+    lines = [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}: {said}".rstrip(": ")]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    inner = [cause, *getattr(error, "exceptions", ())]
+    return "\n".join([*(without_values(one) for one in inner if one is not None), "".join(lines)])
+
+
 def setup(form: Format = "auto", level: int = logging.INFO) -> None:
     """Send every log line of this process through the cleaning, once."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
@@ -65,7 +82,7 @@ def setup(form: Format = "auto", level: int = logging.INFO) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(lambda info: without_values(info[1])),
         clean,
     ]
     render: Any = structlog.dev.ConsoleRenderer(colors=False) if console else structlog.processors.JSONRenderer()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 LONGEST_SENTENCE = 500
+SHORTEST_VALUE = 4
+"""Characters; a shorter value of a record is too likely to be a part of some word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ def read_line(line: str) -> BadRecord | None:
     """One line, or None. Linear in its length: no pattern that could backtrack."""
     text = line.strip()
     head, marker, message = text.partition(" is invalid")
+    if " (" in head:  # the value in parentheses may hold those words too
+        head, marker, message = text.rpartition(") is invalid")
     if not marker or not head.startswith("data."):
         return None
     number, _, path = head[5:].partition(".")
@@ -49,6 +55,27 @@ def read_line(line: str) -> BadRecord | None:
 def clean(text: str) -> str:
     """One line of at most 500 printable characters."""
     return "".join(c if c.isprintable() else " " for c in text)[:LONGEST_SENTENCE]
+
+
+def without_values(sentence: str, record: bytes) -> str:
+    """The sentence without the values of the record it is about: they may be personal."""
+    try:
+        found = list(_texts(json.loads(record)))
+    except (ValueError, RecursionError):
+        found = [record.decode("utf-8", "replace")]
+    for text in sorted(set(found), key=len, reverse=True):
+        if len(text) >= SHORTEST_VALUE:
+            sentence = sentence.replace(text, "…")
+    return sentence
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text and number in it, as text; not its keys."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value)
 
 
 def read_detail(detail: Any) -> list[BadRecord] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 import traceback
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,8 @@ from misoflow.store.values import Outcome, Part, Piece
 from misoflow.vault import Vault
 
 DATA_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, msgspec.MsgspecError)
+PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$.-]{0,63}", re.ASCII)
+"""What the name of a field looks like, and an e-mail address, a phone number or a full name does not."""
 DELIVERY = "delivery"
 """The topic under which a delivery that cannot be split is accounted for."""
 
@@ -118,7 +121,8 @@ def describe(error: Exception) -> str:
     """What went wrong and where in the code; never the value, which may be personal."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
-    key = f" {error.args[0]!r}" if isinstance(error, KeyError) and error.args else ""
+    missing = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
+    key = f" {missing!r}" if PLAIN_KEY.fullmatch(missing) else ""
     return f"{type(error).__name__}{key}{place}"
 
 

@@ -137,7 +137,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise ConfigError("--set", f"{pair!r}: write KEY=VALUE")
+            raise ConfigError("--set", "write KEY=VALUE")  # what was given may be a secret
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

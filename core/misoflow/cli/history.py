@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import time
@@ -54,6 +53,8 @@ def backfill(
         args = {"instance": instance, "streams": stream or None, "start": span[0], "end": span[1]}
         _dry_told(out, act(settings, "backfill.dry", **args))
         raise typer.Exit(OK)
+    import asyncio
+
     raise typer.Exit(asyncio.run(_pull(settings, out, instance, stream, span)))
 
 
@@ -72,6 +73,8 @@ async def _pull(
     settings: Any, out: Output, instance: str, streams: list[str] | None, span: tuple[int | None, int | None]
 ) -> int:
     """In the running ``work``, or in one of our own that ends when all has arrived."""
+    import asyncio
+
     from misoflow import control
     from misoflow.engine import Engine
 
@@ -104,7 +107,7 @@ async def _pull(
     return _ended(out, rows, stopped=stop.is_set())
 
 
-async def _watch(settings: Any, out: Output, jobs: list[int], stop: asyncio.Event, work: Any) -> list[dict[str, Any]]:
+async def _watch(settings: Any, out: Output, jobs: list[int], stop: Any, work: Any) -> list[dict[str, Any]]:
     """Show the jobs until they are finished or a person has enough."""
     from misoflow.clock import pause
     from misoflow.status import history
