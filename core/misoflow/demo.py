@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from misoflow import demo_history
 from misoflow.config import Settings, load
 from misoflow.connector import Request
 from misoflow.errors import MisoflowError
@@ -72,22 +73,27 @@ class Result:
     counts: dict[str, Any] = field(default_factory=dict)
     held: dict[str, Any] = field(default_factory=dict)
     checks: list[tuple[str, bool]] = field(default_factory=list)
+    history: demo_history.History = field(default_factory=demo_history.History)
 
     @property
     def good(self) -> bool:
         return bool(self.checks) and all(held for _, held in self.checks)
 
 
-def play() -> Result:
-    """Run all of it in a temporary folder, which is gone afterwards. Raises DemoFailed."""
+def play(*, quiet: bool = True) -> Result:
+    """Run all of it in a temporary folder, which is gone afterwards. Raises MisoflowError."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="misoflow-demo-")))
         key, secret = secrets.token_hex(16), secrets.token_hex(16)
         _write_secret(folder / "miso.key", key)
         _write_secret(folder / "segment.secret", secret)
         sandbox = stack.enter_context(_started(folder, "sandbox", "--port", "0", "--api-key", key))
+        size = ("--days", str(demo_history.DAYS), "--per-day", str(demo_history.PER_DAY))
+        mixpanel = stack.enter_context(_started(folder, "sandbox", "mixpanel", "--port", "0", *size))
+        _write_secret(folder / "mixpanel.secret", demo_history.SECRET)
         config = folder / "plugins.toml"
-        config.write_text(SETTINGS.format(sandbox=sandbox), "utf-8")
+        text = SETTINGS.format(sandbox=sandbox) + demo_history.SETTINGS.format(mixpanel=mixpanel)
+        config.write_text(text, "utf-8")
         ports = ("--port", "0", "--admin-port", "0")
         receiver = stack.enter_context(_started(folder, "run", "--config", str(config), *ports))
         settings = load(config)
@@ -98,7 +104,10 @@ def play() -> Result:
         result.counts = status(settings)["instances"][INSTANCE]
         _read_fates(settings, result.fates)
         result.held = _held(sandbox)
-        result.checks = list(checks(result))
+        result.history = demo_history.pull(config, settings, quiet=quiet)
+        result.history.uploaded = demo_history.upload(folder, config, quiet=quiet)
+        result.history.held = _held(sandbox)["interactions"] - result.held["interactions"]
+        result.checks = [*checks(result), *demo_history.checks(result.history)]
         return result
 
 
@@ -110,7 +119,7 @@ def _write_secret(path: Path, text: str) -> None:
 @contextmanager
 def _started(folder: Path, *command: str) -> Iterator[str]:
     """A misoflow command as a process of its own; gives the URL of its ``ready`` line."""
-    log = folder / f"{command[0]}.log"
+    log = folder / f"{'-'.join(word for word in command[:2] if word[0] != '-')}.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 (a command of ours)
             [sys.executable, "-m", "misoflow", *command],

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,15 +21,22 @@ from misoflow.errors import Reject
 from misoflow.records import (
     INTERACTIONS,
     ForgetUser,
+    Interaction,
     Product,
     Record,
     RemoveProduct,
     User,
 )
 
+Kind = Literal["interactions", "products", "users"]
 _encode = msgspec.json.Encoder().encode
 _CLASSES: list[type] = [*INTERACTIONS.values(), Product, User, ForgetUser, RemoveProduct]
 _DECODE: dict[type, Callable[[bytes], Any]] = {cls: msgspec.json.Decoder(cls).decode for cls in _CLASSES}
+_DECODE_KIND: dict[str, Callable[[bytes], Any]] = {
+    "interactions": msgspec.json.Decoder(Interaction).decode,
+    "products": _DECODE[Product],
+    "users": _DECODE[User],
+}
 _INTERACTIONS = frozenset(INTERACTIONS.values())
 _WITH_PRODUCTS = frozenset(cls for cls in _INTERACTIONS if "product_ids" in cls.__struct_fields__)
 _MEASURES = {
@@ -37,6 +44,7 @@ _MEASURES = {
     for cls in _INTERACTIONS
 }
 PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+NO_TIME = "an interaction needs a timestamp: Miso would take its own clock's"
 TIMES = ("created_at", "published_at", "updated_at")
 
 
@@ -57,6 +65,51 @@ def encode(record: Record, *, late: bool = False) -> bytes:
     return body
 
 
+def check(body: bytes, kind: Kind) -> tuple[bytes, Any]:
+    """A record that is JSON already, held against the same rules: the bytes to send, and its struct.
+
+    The bytes are ``body`` itself, but for a null at its top, which is left out. Raises Reject(reason, path).
+    """
+    try:
+        if not body.isascii():
+            body.decode()  # what no schema describes is skipped unread
+        record = _DECODE_KIND[kind](body)
+    except msgspec.ValidationError as error:
+        raise _misshapen(error, body) from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Reject(f"is not JSON: {error}") from None
+    if b"null" in body:
+        body = _without_nulls(body)
+    if kind != "interactions":
+        _ITEM_RULES[type(record)](_with_times(record))
+    elif record.timestamp is None:
+        raise Reject(NO_TIME, "$.timestamp")
+    else:
+        _real_time(record.timestamp, "$.timestamp")
+        _interaction_rules(record, type(record), late=False)
+    return body, record
+
+
+def _misshapen(error: msgspec.ValidationError, body: bytes) -> Reject:
+    if str(error).startswith("Invalid value") and str(error).endswith("`$.type`"):
+        return Reject("is not one of Miso's interaction types", "$.type")
+    try:
+        return _refusal(error, msgspec.json.decode(body))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _refusal(error, None)
+
+
+def _without_nulls(body: bytes) -> bytes:
+    """Nulls at the top are left out, as None of a struct is; below it they are refused."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # in a part that no schema describes
+        raise Reject(f"is not JSON: {error}") from None
+    kept = {key: item for key, item in value.items() if item is not None}
+    _no_null(kept, kept, "$")
+    return body if len(kept) == len(value) else _encode(kept)
+
+
 def _validated(record: Any, cls: type) -> bytes:
     try:
         body = _encode(record)
@@ -72,9 +125,11 @@ def _validated(record: Any, cls: type) -> bytes:
 
 
 def _refusal(error: msgspec.ValidationError, record: Any) -> Reject:
-    """msgspec's sentence and path, without the value (it never prints one)."""
-    text, _, path = str(error).partition(" - at `")
-    path = path.rstrip("`") or "$"
+    """msgspec's sentence and path, without the value (it prints one for an enumeration only)."""
+    head, mark, tail = str(error).rpartition(" - at `")
+    text, path = (head, tail.rstrip("`")) if mark else (tail, "$")
+    if text.startswith("Invalid enum value"):
+        text = "is none of the values that Miso takes here"
     if "[...]" in path:
         path = path.replace("[...]", _null_key(record, path), 1)
     return Reject(text, path)
@@ -110,10 +165,15 @@ def _interaction(record: Any, cls: type, late: bool) -> bytes:
     if isinstance(moment, datetime):
         record = msgspec.structs.replace(record, timestamp=_utc(moment, "$.timestamp"))
     elif moment is None:
-        raise Reject("an interaction needs a timestamp: Miso would take its own clock's", "$.timestamp")
+        raise Reject(NO_TIME, "$.timestamp")
     body = _validated(record, cls)
     if not isinstance(moment, datetime):
         _real_time(moment, "$.timestamp")
+    _interaction_rules(record, cls, late)
+    return body
+
+
+def _interaction_rules(record: Any, cls: type, late: bool) -> None:
     if not (late or record.user_id or record.anonymous_id):
         raise Reject("an interaction needs a user_id or an anonymous_id", "$.user_id")
     if record.user_id is not None:
@@ -126,7 +186,6 @@ def _interaction(record: Any, cls: type, late: bool) -> bytes:
             _measure(name, getattr(record, name), record)
     if record.context is not None:
         _context(record.context)
-    return body
 
 
 def _utc(moment: datetime, path: str) -> str:

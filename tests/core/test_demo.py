@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from misoflow.demo import Fate, Result, checks
+from misoflow.demo_history import DAYS, PER_DAY, History
+from misoflow.demo_history import checks as history_checks
 from misoflow.session import departure, visit
 
 
@@ -45,6 +47,25 @@ def test_the_sandbox_forgot_the_customer_who_asked(played: subprocess.CompletedP
     assert held["forgotten"] == ["leaver-9"]
     assert held["by_type"]["product_detail_page_view"] == 1
     assert list(held["users"]) == ["shopper-4"]
+
+
+def test_the_month_of_history_and_the_file_add_up(played: subprocess.CompletedProcess[str]) -> None:
+    seen = json.loads(played.stdout)["history"]
+    counts = seen["counts"]
+    assert counts["accepted"] == DAYS * PER_DAY == counts["delivered"] + counts["skipped"]
+    assert seen["held"] == counts["delivered"] + seen["uploaded"]
+
+
+@pytest.mark.parametrize("name", ["accepted", "delivered", "pending", "dead"])
+def test_history_that_does_not_add_up_is_said(name: str) -> None:
+    counts = {"accepted": 12_000, "delivered": 9000, "skipped": 3000, "dead": 0, "pending": 0}
+    piece = {"state": "done", "read": 5, "taken": 3, "repeats": 2}
+    seen = History(counts, [], [piece], uploaded=500, held=9500)
+    assert all(held for _, held in history_checks(seen))
+    seen.counts = {**counts, name: counts[name] + 1}
+    assert not all(held for _, held in history_checks(seen))
+    for wrong in ({"state": "failed"}, {"read": 6}):
+        assert not all(held for _, held in history_checks(History(counts, [], [piece | wrong], 500, 9500)))
 
 
 def good() -> Result:

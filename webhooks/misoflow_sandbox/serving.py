@@ -40,7 +40,9 @@ class _Server(uvicorn.Server):
         self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-def _server(sandbox: Sandbox, host: str, port: int, ready: Callable[[str], None]) -> _Server:
+def _server(
+    sandbox: Sandbox, host: str, port: int, ready: Callable[[str], None], *, date_header: bool = True
+) -> _Server:
     config = uvicorn.Config(
         sandbox.app,
         host=host,
@@ -54,6 +56,7 @@ def _server(sandbox: Sandbox, host: str, port: int, ready: Callable[[str], None]
         log_level="warning",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=1,
+        date_header=date_header,
     )
     return _Server(config, ready)
 
@@ -84,21 +87,29 @@ def run(
         _server(sandbox, host, port, ready or (lambda url: print(f"ready {url}", flush=True))).run()
 
 
-def serve_forever(sandbox: Sandbox, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until stopped; ``ready`` takes the URL once requests are taken."""
-    _server(sandbox, host, port, ready).run()
+def serve_forever(
+    sandbox: Sandbox, host: str, port: int, ready: Callable[[str], None], *, date_header: bool = True
+) -> None:
+    """Serve until stopped; ``ready`` takes the URL once requests are taken.
+
+    ``date_header`` false: the application sends its own ``Date``.
+    """
+    _server(sandbox, host, port, ready, date_header=date_header).run()
 
 
 @contextlib.contextmanager
-def served(sandbox: Sandbox) -> Iterator[str]:
-    """Serve a sandbox from a thread, on a free port; gives its URL. Raises RuntimeError when it does not start."""
+def served(sandbox: Sandbox, *, date_header: bool = True) -> Iterator[str]:
+    """Serve a sandbox from a thread, on a free port; gives its URL. Raises RuntimeError when it does not start.
+
+    ``date_header`` false: the application sends its own ``Date``.
+    """
     up, urls = threading.Event(), list[str]()
 
     def ready(url: str) -> None:
         urls.append(url)
         up.set()
 
-    server = _server(sandbox, "127.0.0.1", 0, ready)
+    server = _server(sandbox, "127.0.0.1", 0, ready, date_header=date_header)
     thread = threading.Thread(target=server.run, name="miso sandbox", daemon=True)
     thread.start()
     try:
@@ -116,13 +127,20 @@ def sandbox_process(api_key: str = "sandbox", *arguments: str) -> Iterator[str]:
 
     ``arguments`` go to ``python -m misoflow_sandbox`` as they are. Raises RuntimeError when it does not start.
     """
-    command: Sequence[str] = [sys.executable, "-m", "misoflow_sandbox", "--port", "0", "--api-key", api_key]
-    process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)  # noqa: S603
+    command = [sys.executable, "-m", "misoflow_sandbox", "--port", "0", "--api-key", api_key, *arguments]
+    with process_of(command, "the Miso sandbox") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def process_of(command: Sequence[str], name: str) -> Iterator[str]:
+    """Run a command that prints ``ready URL``; gives the URL. Raises RuntimeError when it does not start."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
         assert process.stdout is not None
         word, _, url = process.stdout.readline().strip().partition(" ")
         if word != "ready":
-            raise RuntimeError(f"the Miso sandbox did not start; its exit code is {process.wait(STOP_SECONDS)}")
+            raise RuntimeError(f"{name} did not start; its exit code is {process.wait(STOP_SECONDS)}")
         yield url
     finally:
         process.terminate()

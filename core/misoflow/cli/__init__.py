@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from misoflow.cli import act, history, init, letters, process, setup, trial, watch  # noqa: F401 (each adds its commands)
+from misoflow.cli import (  # noqa: F401 (each adds its commands)
+    act,
+    bulk,
+    held,
+    history,
+    init,
+    letters,
+    process,
+    setup,
+    sync,
+    trial,
+    watch,
+)
 from misoflow.cli.app import app
 
 __all__ = ["app", "main"]

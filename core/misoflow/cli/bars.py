@@ -62,9 +62,10 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _text(row: dict[str, Any], rate: float) -> str:
+    noun = row.get("noun", "event")
     if row["state"] != "open":
-        return f"{plural(row['read'], 'event')}  {row['state']}"
-    parts = [plural(row["read"], "event")]
+        return f"{plural(row['read'], noun)}  {row['state']}"
+    parts = [plural(row["read"], noun)]
     if rate >= 1:
         parts.append(f"{rate:,.0f}/s")
     if 0 < row["share"] < 1 and rate:

@@ -6,15 +6,17 @@ from typing import Any
 
 from misoflow.cli.app import OK, PART, UNAVAILABLE, fail
 from misoflow.cli.output import Output
-from misoflow.demo import STATES, DemoFailed, Result, play
+from misoflow.demo import STATES, Result, play
+from misoflow.demo_history import DAYS
+from misoflow.errors import MisoflowError
 
 
 def show(out: Output) -> int:
     """Play the session and print each event's fate; 0 only if all adds up."""
-    out.say("starting the sandbox and the engine on free ports, in a temporary folder")
+    out.say("starting the sandboxes and the engine on free ports, in a temporary folder")
     try:
-        result = play()
-    except DemoFailed as error:
+        result = play(quiet=out.as_json or out.is_quiet)
+    except MisoflowError as error:
         fail(str(error), UNAVAILABLE)
     if out.as_json:
         out.json(_facts(result))
@@ -39,7 +41,9 @@ def _facts(result: Result) -> dict[str, Any]:
         for fate in result.fates
     ]
     checks = [{"what": what, "holds": held} for what, held in result.checks]
-    return {"events": events, "counts": result.counts, "sandbox": result.held, "checks": checks}
+    seen = result.history
+    history = {"counts": seen.counts, "slices": len(seen.slices), "uploaded": seen.uploaded, "held": seen.held}
+    return {"history": history, "events": events, "counts": result.counts, "sandbox": result.held, "checks": checks}
 
 
 def _tables(out: Output, result: Result) -> None:
@@ -54,4 +58,9 @@ def _tables(out: Output, result: Result) -> None:
     out.text(f"and {counts['duplicates']} duplicate, which Segment had sent before")
     held = [f"{number} {kind}" for kind, number in result.held["by_type"].items()]
     out.text(f"the sandbox holds: {', '.join(held)}, {len(result.held['users'])} user")
+    seen = result.history
+    parts = " + ".join(f"{seen.counts[state]:,} {state}" for state in STATES if seen.counts[state])
+    out.text()
+    out.text(f"{DAYS} days of Mixpanel in {len(seen.slices)} slices: {seen.counts['accepted']:,} events = {parts}")
+    out.text(f"a file of {seen.uploaded:,} interactions was uploaded; the sandbox holds {seen.held:,} of both")
     out.text("everything adds up" if result.good else "it does not add up")

@@ -30,7 +30,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
-        self._quiet = quiet
+        self.is_quiet = quiet
 
     def json(self, value: Any) -> None:
         """One JSON value on one line."""
@@ -43,7 +43,7 @@ class Output:
 
     def say(self, message: str) -> None:
         """A message to a person."""
-        if not self._quiet:
+        if not self.is_quiet:
             print(printable(message), file=sys.stderr, flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:

@@ -186,8 +186,13 @@ def simulate(
     raise typer.Exit(PART if refused else OK)
 
 
+SANDBOXES = {"miso": "sandbox", "mixpanel": "sandbox.mixpanel"}
+"""Stand-in -> its entry point."""
+
+
 @app.command()
 def sandbox(
+    platform: Annotated[str, typer.Argument(help="miso, or mixpanel for a project to pull history from.")] = "miso",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 for a free one.")] = 8600,
     api_key: Annotated[str, typer.Option(help="The key that is right.")] = "sandbox",
@@ -196,11 +201,13 @@ def sandbox(
         bool, typer.Option("--count-only", help="Count interactions instead of keeping them.")
     ] = False,
     task_delay: Annotated[float, typer.Option(help="Seconds until the task of an upload is done.")] = 0.0,
+    days: Annotated[int, typer.Option(help="Of a Mixpanel project: days up to yesterday.")] = 30,
+    per_day: Annotated[int, typer.Option(help="Of a Mixpanel project: events a day.")] = 1000,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """A stand-in for Miso's API on this machine, for people without a key and for tests."""
+    """A stand-in for Miso's API on this machine (or for Mixpanel's), for people without a key and for tests."""
     from misoflow.cli.process import entry_point
 
     out = Output(as_json=as_json, quiet=quiet)
@@ -211,9 +218,14 @@ def sandbox(
         else:
             out.text(f"ready {url}")
 
-    server = entry_point("sandbox")
+    if platform not in SANDBOXES:
+        fail(f"no sandbox {platform!r}; choose one of {', '.join(SANDBOXES)}", USAGE)
+    server = entry_point(SANDBOXES[platform])
     try:
-        server(host, port, api_key, None, store_wire, keep=not count_only, task_delay=task_delay, ready=ready)
+        if platform == "mixpanel":
+            server(host, port, days=days, per_day=per_day, ready=ready)
+        else:
+            server(host, port, api_key, None, store_wire, keep=not count_only, task_delay=task_delay, ready=ready)
     except SystemExit:
         fail(f"cannot listen on {host}, port {port}; choose another with --port", CONFIG)
 

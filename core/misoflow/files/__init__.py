@@ -2,6 +2,7 @@
 
 from misoflow.files.inflate import Truncated, inflate
 from misoflow.files.read import FORMATS, Format, format_of, read
+from misoflow.files.records import record_of
 from misoflow.files.rows import BadRow, Block, Row, parsed
 from misoflow.files.sources import Changed, Source, expand, shown
 
@@ -19,5 +20,6 @@ __all__ = [
     "inflate",
     "parsed",
     "read",
+    "record_of",
     "shown",
 ]

@@ -1,0 +1,55 @@
+"""Rows of text to records: the cells of a CSV file take the types that Miso's schema has for their columns.
+
+A column ``context.page.url`` is a value inside of objects. A cell that begins as a JSON array or object is one;
+in a column that holds a list, any other cell is a list of one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from misoflow.encode import Kind
+from misoflow.records import INTERACTIONS, Product, User
+
+OPEN = ("custom_attributes", "context")
+"""Columns below these have no type of their own: their cells stay text, but for JSON."""
+
+
+def typed(cells: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """The record that a row of texts means. What does not fit stays as it is, and is refused later with a reason."""
+    record: dict[str, Any] = {}
+    for column, cell in cells.items():
+        *above, last = column.split(".")
+        place = record
+        for name in above:
+            inner = place.setdefault(name, {})
+            if not isinstance(inner, dict):
+                return cells
+            place = inner
+        place[last] = _json(cell)
+    cls: Any = {"products": Product, "users": User}.get(kind) or INTERACTIONS.get(str(record.get("type")))
+    if cls is not None:
+        for field in msgspec.structs.fields(cls):
+            if field.encode_name in record and field.encode_name not in OPEN:
+                record[field.encode_name] = _converted(record[field.encode_name], field.type)
+    return record
+
+
+def _json(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith(("[", "{")):
+        return cell
+    try:
+        return msgspec.json.decode(cell)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return cell
+
+
+def _converted(value: Any, wanted: Any) -> Any:
+    for candidate in (value, [value]):
+        try:
+            return msgspec.to_builtins(msgspec.convert(candidate, wanted, strict=False))
+        except (msgspec.ValidationError, RecursionError):
+            continue
+    return value
