@@ -196,7 +196,8 @@ def main() -> int:
         serve_forever(app, "127.0.0.1", 0, say)
         return 0
     if given.floor:
-        floor(*given.floor)
+        source, sink_url = given.floor
+        floor(source, sink_url, world(given.events))
         return 0
     return 0 if bench(given.events) else 1
 

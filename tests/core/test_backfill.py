@@ -18,11 +18,11 @@ from misoflow.connector import Event, Page, Slice, Stream
 from misoflow.control import ActionError, call
 from misoflow.errors import ConfigError, Halt, Reject, Retry
 from misoflow.pipeline import to_ms, unpack
-from misoflow.status import dead_letters
+from misoflow.status import dead_letters, history
 from misoflow.store import slices
 from misoflow.streams import stream_configs
 
-from tests.core.site import Site, site
+from tests.core.site import Site, item, site
 from tests.core.toy import Toy
 
 DAY = timedelta(days=1)
@@ -347,3 +347,41 @@ def test_widths_stay_within_bounds(span: int, read: int) -> None:
     width = plan.next_width(stream, span, read)
     assert plan.ms(DAY) <= width <= plan.ms(DAY) * plan.WIDEST
     assert width % plan.ms(DAY) == 0
+
+
+async def test_live_events_come_before_history_and_an_overlap_counts_once(tmp_path: Path) -> None:
+    async with past(tmp_path) as s:
+        first = START.isoformat()
+        await s.send({"id": f"likes-{first}-0", "do": "like", "p": "p0", "at": first}, instance="past")
+        await s.settled(1, "past")
+        Past.per_hour = 200
+        pulling = asyncio.create_task(pull(s, "likes", 6))
+        await s.until(lambda: len(Past.calls) >= 2)
+        await s.send(item("like", p="live"))
+        await s.until(lambda: s.counts("web") == {"accepted": 1, "delivered": 1}, 30)
+        assert not pulling.done(), "the live event waited for history"
+        rows = await pulling
+        audited(rows)
+        assert sum(row["repeats"] for row in rows) == 1
+        assert s.counts("past") == {"accepted": 28_800, "delivered": 28_800, "duplicates": 1}
+        assert len({record["context"]["custom_context"]["uuid"] for record in s.interactions()}) == 28_801
+
+
+async def test_a_field_that_was_renamed_at_the_source_holds_its_topic_and_not_the_stream(tmp_path: Path) -> None:
+    async with past(tmp_path) as s:
+        start = START + timedelta(hours=2)
+        renamed = [Event(f"renamed-{n}", "reject", {"when": start, "p": "x"}) for n in range(200)]
+        Past.late = renamed
+        pulling = asyncio.create_task(pull(s, "likes", 3))
+        await s.until(lambda: s.counts("past").get("delivered") == 72, 20)
+        counts = s.counts("past")
+        assert counts["dead"] < 100
+        assert counts["pending"] == 200 - counts["dead"]
+
+        def note() -> str:
+            (job,) = history(s.settings, s.vault)["jobs"]
+            return (job["waits"] or "") if job["stuck"] else ""
+
+        await s.until(lambda: "events of reject are held" in note())
+        assert "misoflow resume past" in note()
+        pulling.cancel()

@@ -191,3 +191,23 @@ def test_a_second_engine_says_who_holds_the_folder(place: Place) -> None:
     finally:
         running.terminate()
         running.wait(30)
+
+
+def test_a_source_that_refuses_the_key_ends_it_with_what_to_do(place: Place) -> None:
+    (place.folder / "trouble").touch()
+    done = place.misoflow("backfill", "past", *DATES, code=1)
+    assert "past likes waits for you: the instance is paused: the key is refused. make a new one" in done.stderr
+    assert "go on with: misoflow backfill past" in done.stderr
+    (place.folder / "trouble").unlink()
+    place.misoflow("resume", "past")
+    assert "240 events read" in place.misoflow("backfill", "past", *DATES).stdout
+
+
+def test_a_miso_that_refuses_the_key_ends_it_and_loses_nothing(place: Place) -> None:
+    settings = place.folder / "plugins.toml"
+    settings.write_text(settings.read_text().replace('api_key = "sandbox"', 'api_key = "wrong"'))
+    done = place.misoflow("backfill", "past", *DATES, code=1)
+    assert "waits for you: sending to Miso has stopped" in done.stderr
+    settings.write_text(settings.read_text().replace('api_key = "wrong"', 'api_key = "sandbox"'))
+    place.misoflow("backfill", "past", *DATES)
+    assert place.json("status")["instances"]["past"]["delivered"] == 220

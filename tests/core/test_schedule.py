@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from misoflow import schedule
@@ -102,22 +103,44 @@ async def test_late_events_are_found_by_the_scheduled_repull(tmp_path: Path) -> 
         assert rows
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe"])
-def test_no_change_of_the_clocks_skips_or_doubles_a_run(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def changes(zone: str) -> list[datetime]:
+    """The hours of 2026 in which a zone's clocks change, in UTC."""
+    hours = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=n) for n in range(365 * 24)]
+    offsets = [hour.astimezone(ZoneInfo(zone)).utcoffset() for hour in hours]
+    return [hours[n] for n in range(1, len(hours)) if offsets[n] != offsets[n - 1]]
+
+
+ZONES = (
+    *("America/New_York", "Europe/Berlin", "Australia/Lord_Howe"),
+    *("America/Santiago", "Africa/Cairo", "Pacific/Auckland"),
+)
+PERIODS = (
+    ({"cron": "0 * * * *"}, timedelta(hours=1)),
+    ({"cron": "*/15 * * * *"}, timedelta(minutes=15)),
+    ({"cron": "30 2 * * *"}, DAY),
+    ({"at": "02:30"}, DAY),
+    ({"every": "1h"}, timedelta(hours=1)),
+)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize(("table", "period"), PERIODS)
+def test_no_change_of_the_clocks_skips_or_doubles_a_run(
+    zone: str, table: dict[str, str], period: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        for table in ({"at": "02:30"}, {"cron": "30 2 * * *"}):
+        assert len(changes(zone)) == 2
+        for change in changes(zone):
             trigger = trigger_of(config(**table))
             assert trigger is not None
-            fired: list[datetime] = []
-            before, now = None, datetime(2026, 1, 1, tzinfo=UTC)
-            for _ in range(365):
-                moment = trigger.get_next_fire_time(before, now)
-                fired.append(moment)
-                before, now = moment, moment + timedelta(seconds=1)
-            assert [moment.date() for moment in fired] == [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
-            assert {moment.astimezone(UTC).time().isoformat() for moment in fired} == {"02:30:00"}
+            before = trigger.get_next_fire_time(change - DAY * 2, change - DAY * 2)
+            assert before < change
+            while before < change + DAY * 2:
+                moment = trigger.get_next_fire_time(before, before + timedelta(seconds=1))
+                assert moment - before == period
+                before = moment
     finally:
         monkeypatch.undo()
         time.tzset()

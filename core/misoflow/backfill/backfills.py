@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from misoflow.backfill import plan
 from misoflow.backfill.pull import Puller
+from misoflow.backfill.waiting import Waits
 from misoflow.budget import JOB
 from misoflow.clock import now_ms, pause
 from misoflow.connector import Stream
 from misoflow.control import ActionError
-from misoflow.pipeline import from_ms
 from misoflow.store import StoreUnavailable, slices
 from misoflow.store.slices import Job
 from misoflow.streams import stream_of
@@ -35,7 +35,7 @@ class Backfills:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._noted: set[int] = set()
+        self._waits_told = Waits(engine)
         self.puller = Puller(engine)
         self.now: Callable[[], int] = now_ms
 
@@ -175,18 +175,7 @@ class Backfills:
                 task.cancel()
         for piece in await self._engine.store.run(slices.settled):
             await self._settle(piece)
-        await self._tell_waits(open_ids)
-
-    async def _tell_waits(self, jobs: set[int]) -> None:
-        """For `misoflow backfill`: which jobs wait until the platform may be asked again."""
-        waiting = {
-            job: due for job, due in self._engine.budgets.waiting.items() if job in jobs and due - self.now() > 5000
-        }
-        for job in waiting.keys() | self._noted:
-            due = waiting.get(job)
-            text = None if due is None else f"the hour's calls are used up until {from_ms(due):%H:%M} UTC"
-            await self._engine.store.run(slices.note, job, text)
-        self._noted = set(waiting)
+        await self._waits_told.tell(jobs, self.now())
 
     def _waits(self, job: Job, jobs: list[Job]) -> bool:
         """Whether another stream of the instance has to be pulled first."""
@@ -203,7 +192,6 @@ class Backfills:
         while not stopping.is_set():
             try:
                 if self._engine.intake.is_paused(job.instance):
-                    await store.run(slices.note, job.id, "the instance is paused")
                     await pause(stopping, 1)
                     continue
                 piece = await store.run(slices.next_piece, job.id, _cut)
@@ -214,7 +202,6 @@ class Backfills:
                 elif piece.due > self.now():
                     await pause(stopping, min(1.0, (piece.due - self.now()) / 1000))
                 else:
-                    await store.run(slices.note, job.id, None)
                     await self.puller.pull(job, piece)
             except StoreUnavailable as error:
                 self._engine.trouble.say(error)

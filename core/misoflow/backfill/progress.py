@@ -35,6 +35,7 @@ def progress(rows: list[dict[str, Any]], jobs: list[Job]) -> list[dict[str, Any]
                 "now": None if now is None else [now["start"], now["end"]],
                 "error": None if now is None else now["error"],
                 "waits": job.note,
+                "stuck": bool(job.stuck),
             }
         )
     return found

@@ -108,7 +108,7 @@ async def _pull(
 
 
 async def _watch(settings: Any, out: Output, jobs: list[int], stop: Any, work: Any) -> list[dict[str, Any]]:
-    """Show the jobs until they are finished or a person has enough."""
+    """Show the jobs until they are finished, go on only with a person's help, or a person has enough."""
     from misoflow.clock import pause
     from misoflow.status import history
     from misoflow.vault import Vault
@@ -118,7 +118,8 @@ async def _watch(settings: Any, out: Output, jobs: list[int], stop: Any, work: A
         while True:
             rows = [row for row in history(settings, vault)["jobs"] if row["job"] in jobs]
             bars.show(rows, time.monotonic())
-            if stop.is_set() or all(row["state"] in ("done", "failed") for row in rows):
+            going = [row for row in rows if row["state"] not in ("done", "failed")]
+            if stop.is_set() or all(row["stuck"] for row in going):
                 return rows
             if work is not None and work.done():
                 work.result()
@@ -130,15 +131,20 @@ def _ended(out: Output, rows: list[dict[str, Any]], *, stopped: bool) -> int:
     if out.as_json:
         out.json({"jobs": rows, "stopped": stopped})
     failed = sum(row["failed"] for row in rows)
+    stuck = [row for row in rows if row["stuck"]]
     read = sum(row["read"] for row in rows)
     for row in rows if not out.as_json else []:
         counts = ", ".join(f"{n:,} {state}" for state, n in sorted(row["counts"].items())) or "nothing new"
         out.text(f"{row['instance']} {row['stream']}: {plural(row['read'], 'event')} read, {counts}")
     if failed:
         out.say(f"{plural(failed, 'slice')} did not come whole; see: misoflow slices --failed")
-    elif read and not stopped:
+    for row in stuck:
+        out.say(f"{row['instance']} {row['stream']} waits for you: {row['waits']}")
+    if stuck:
+        out.say(f"nothing is lost; afterwards go on with: misoflow backfill {stuck[0]['instance']}")
+    elif read and not (stopped or failed):
         out.say("every event read has arrived or is accounted for: misoflow status")
-    return PART if failed or stopped else OK
+    return PART if failed or stuck or stopped else OK
 
 
 def _dry_told(out: Output, found: dict[str, Any]) -> None:

@@ -46,6 +46,8 @@ class Job:
     state: str
     cursor: str | None
     note: str | None
+    stuck: bool
+    """It waits for a person; ``note`` says what for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Piece:
     due: int
 
 
-JOB = "jobs.id, name, stream, purpose, start, end, low, width, step, state, cursor, note"
+JOB = "jobs.id, name, stream, purpose, start, end, low, width, step, state, cursor, note, stuck"
 JOBS = f"SELECT {JOB} FROM jobs JOIN instances ON instances.id = instance"
 
 
@@ -192,9 +194,14 @@ def give_up(tx: Tx, piece: int, error: str, now: int) -> None:
     )
 
 
-def note(tx: Tx, number: int, text: str | None) -> None:
-    """What a job waits for."""
-    tx.db.execute("UPDATE jobs SET note=? WHERE id=? AND note IS NOT ?", (text, number, text))
+def note(tx: Tx, number: int, text: str | None, stuck: bool) -> None:
+    """What a job waits for, and whether that is a person."""
+    tx.db.execute("UPDATE jobs SET note=?, stuck=? WHERE id=?", (text, stuck, number))
+
+
+def is_all_read(tx: Tx, job: Job) -> bool:
+    """Whether every slice of a job is cut and was pulled, or was given up."""
+    return job.low <= job.start and not tx.one(f"SELECT count(*) FROM slices WHERE job=? AND state={OPEN}", (job.id,))
 
 
 def finish_job(tx: Tx, number: int, now: int) -> str | None:
@@ -203,7 +210,7 @@ def finish_job(tx: Tx, number: int, now: int) -> str | None:
     if "open" in states or "pulled" in states:
         return None
     state = "failed" if "failed" in states else "done"
-    tx.db.execute("UPDATE jobs SET state=?, finished=?, note=NULL WHERE id=?", (state, now, number))
+    tx.db.execute("UPDATE jobs SET state=?, finished=?, note=NULL, stuck=0 WHERE id=?", (state, now, number))
     return state
 
 
