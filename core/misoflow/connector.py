@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict
 
 from misoflow import rawjson
@@ -82,8 +83,7 @@ class Request:
         return rawjson.parse(self.body)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One thing that happened on the platform; ``id`` is the same by webhook and by history."""
 
     id: str

@@ -15,6 +15,8 @@ from misoflow.registry import load_connector
 
 DAY_MS = 24 * 3600 * 1000
 NAMESPACE = hashlib.sha1(b"misoflow", usedforsecurity=False).digest()[:16]
+VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""Of RFC 9562: the two high bits of that digit are 10."""
 
 
 class Instance:
@@ -29,7 +31,7 @@ class Instance:
         self.dedup_ms = (config.dedup_days or self.connector.dedup_days) * DAY_MS
         self._user_key = user_key(miso)
         self._hook = load_hook(config.hook, name) if config.hook else None
-        self._seed = f"{name}\0"
+        self._seed = NAMESPACE + f"{name}\0".encode()
 
     def user_id(self, plain: str) -> str:
         """As Miso gets it: plain, or HMAC-SHA256 in hex with the environment's kept key."""
@@ -37,12 +39,9 @@ class Instance:
 
     def uuid(self, event_id: str, kind: str, ordinal: int) -> str:
         """uuid5 of (instance, event id, record type, ordinal): the same record has it for ever."""
-        seed = f"{self._seed}{event_id}\0{kind}\0{ordinal}".encode()
-        digest = bytearray(hashlib.sha1(NAMESPACE + seed, usedforsecurity=False).digest()[:16])
-        digest[6] = digest[6] & 0x0F | 0x50
-        digest[8] = digest[8] & 0x3F | 0x80
-        text = digest.hex()
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        seed = f"{event_id}\0{kind}\0{ordinal}".encode()
+        text = hashlib.sha1(self._seed + seed, usedforsecurity=False).hexdigest()
+        return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
     def hooked(self, event: Event) -> list[Event]:
         """The event as the instance's own hook leaves it: changed, dropped (no event), or several."""

@@ -16,7 +16,7 @@ from misoflow.connector import Event
 from misoflow.crash import point
 from misoflow.inbox import Delivery, InboxReader
 from misoflow.instances import Instance, Instances
-from misoflow.pipeline import Translator, event_hash, from_ms, pack_event, split, to_ms, unpack
+from misoflow.pipeline import Translator, event_hash, from_ms, pack_events, split, to_ms, unpack
 from misoflow.store import Store, control, events, slices
 from misoflow.store.values import Chunk, DeadLetter, Known, Outcome, PageMark
 
@@ -242,9 +242,11 @@ class Intake:
         stamped = [Event(e.id, e.topic, e.data, e.received_at or moment) for e in found]
         async with self._one_at_a_time:
             self._mark(0, BULK)
-            keys = await self._translate(chunk, [(instance, event, -mark.slice, _index(event)) for event in stamped])
+            # an event's number is for the marker only, which looks at single events after a crash alone
+            index = _index if self._suspect is not None else _no_index
+            keys = await self._translate(chunk, [(instance, event, -mark.slice, index(event)) for event in stamped])
             waiting = {made.hash for made in chunk.outcomes if made.row is None and _under_way(made)}
-            mark.raws = b"\n".join(pack_event(e) for e, (_, key) in zip(stamped, keys, strict=True) if key in waiting)
+            mark.raws = pack_events([e for e, (_, key) in zip(stamped, keys, strict=True) if key in waiting])
             await self._commit(chunk)
 
     def events_of(self, instance: Instance, delivery: Delivery) -> list[Event]:
@@ -330,12 +332,19 @@ class Intake:
                 continue
             if careful:
                 self._mark(delivery, index)
-            made = self._one(chunk, instance, event, delivery, index, before)
+            made = self._one(chunk, instance, event, delivery, index, before, key[1])
             self._admit(chunk, made, before, seen)
         return wanted[: len(todo)]
 
     def _one(
-        self, chunk: Chunk, instance: Instance, event: Event, delivery: int, index: int, before: Known | None
+        self,
+        chunk: Chunk,
+        instance: Instance,
+        event: Event,
+        delivery: int,
+        index: int,
+        before: Known | None,
+        digest: bytes | None = None,
     ) -> Outcome:
         if (instance.name, event.topic) in self.circuit.open:
             return Outcome(
@@ -351,7 +360,7 @@ class Intake:
         if self._poisoned(delivery, index):
             return self._translator.poison(instance, event, delivery)
         confirmed = before.confirmed if before is not None else frozenset()
-        made, disconnect = self._translator.outcome(instance, event, delivery, confirmed=confirmed)
+        made, disconnect = self._translator.outcome(instance, event, delivery, confirmed=confirmed, digest=digest)
         if disconnect is not None:
             chunk.pauses.append((instance.name, disconnect, f"misoflow resume {instance.name}"))
         rejected = made.state == "dead"
@@ -390,6 +399,10 @@ class Intake:
 def _under_way(made: Outcome) -> bool:
     """Miso may still refuse something of it, or its topic is held."""
     return made.state == "pending" and bool(made.held or made.pieces or made.parts or made.fetches)
+
+
+def _no_index(event: Event) -> int:
+    return 0
 
 
 def _index(event: Event) -> int:

@@ -6,7 +6,6 @@ function, newer code can.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import re
 import traceback
@@ -16,17 +15,18 @@ from typing import Any
 import msgspec
 
 from misoflow.connector import Event, Request
-from misoflow.effects import Alias, Disconnect, Effect, Fetch, LateId, Latest, Merge, Once, Skip
+from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Merge, Once, Skip
 from misoflow.encode import encode
 from misoflow.errors import Reject
 from misoflow.instances import Instance
-from misoflow.records import ForgetUser, Interaction, Product, Record, RemoveProduct, User
-from misoflow.store.values import Outcome, Part, Piece
+from misoflow.records import INTERACTIONS, ForgetUser, Interaction, Product, Record, RemoveProduct, User
+from misoflow.store.values import Outcome, Part, Piece, record_digest
 from misoflow.vault import Vault
 
 DATA_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, msgspec.MsgspecError)
 PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$.-]{0,63}", re.ASCII)
 """What the name of a field looks like, and an e-mail address, a phone number or a full name does not."""
+KINDS: dict[type, str] = {cls: kind for kind, cls in INTERACTIONS.items()}
 DELIVERY = "delivery"
 """The topic under which a delivery that cannot be split is accounted for."""
 
@@ -70,6 +70,26 @@ def pack_event(event: Event) -> bytes:
     return msgspec.json.encode(Packed(event.id, event.topic, to_ms(event.received_at), msgspec.Raw(data)))
 
 
+class _Line(msgspec.Struct):
+    """``Packed`` of an event whose data is not encoded yet."""
+
+    id: str
+    topic: str
+    received: int
+    data: Any
+
+
+_encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def pack_events(events: list[Event]) -> bytes:
+    """Each event as ``pack_event`` writes it, a line each."""
+    try:
+        return _encode_lines([_Line(e.id, e.topic, to_ms(e.received_at), e.data) for e in events])
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return b"\n".join(map(pack_event, events))
+
+
 def pack_request(request: Request, digest: bytes) -> bytes:
     return msgspec.json.encode(
         Packed(
@@ -88,6 +108,11 @@ def pack_request(request: Request, digest: bytes) -> bytes:
 
 def unpack(raw: bytes) -> Packed:
     return msgspec.json.decode(raw, type=Packed)
+
+
+def copy_of(record: Any) -> Any:
+    """``copy.copy`` without its search for how."""
+    return record.__copy__()
 
 
 def to_ms(moment: datetime | None) -> int:
@@ -152,17 +177,24 @@ class Translator:
         )
 
     def outcome(
-        self, instance: Instance, event: Event, delivery: int, *, confirmed: frozenset[bytes] = frozenset()
+        self,
+        instance: Instance,
+        event: Event,
+        delivery: int,
+        *,
+        confirmed: frozenset[bytes] = frozenset(),
+        digest: bytes | None = None,
     ) -> tuple[Outcome, str | None]:
         """What one event becomes, and the reason of a Disconnect if it asked for one.
 
-        Records whose digest is ``confirmed`` are left out: Miso has taken them already.
+        Records whose digest is ``confirmed`` are left out: Miso has taken them already. ``digest`` is the
+        event's own hash where it is known.
         """
         received = to_ms(event.received_at)
         made = Outcome(
             instance.name,
             instance.env,
-            event_hash(instance.name, event.id),
+            digest or event_hash(instance.name, event.id),
             event.topic,
             received,
             delivery,
@@ -183,7 +215,7 @@ class Translator:
             self._die(made, event, describe(error), "$", "bug" if bug else "reject")
         if confirmed and made.state == "pending":
             had = bool(made.pieces)
-            made.pieces = [piece for piece in made.pieces if piece.digest not in confirmed]
+            made.pieces = [piece for piece in made.pieces if record_digest(piece.body) not in confirmed]
             if had and not (made.pieces or made.parts or made.fetches):
                 made.state = "delivered"
         return made, work.disconnect
@@ -215,7 +247,11 @@ class _Event:
         self._ordinals: dict[str, int] = {}
         self.disconnect: str | None = None
 
-    def take(self, output: Record | Effect) -> None:
+    def take(self, output: Any) -> None:
+        """A record or an effect."""
+        if type(output) in KINDS:  # by far the most
+            self._interaction(output, None)
+            return
         made, instance = self._made, self._instance
         match output:
             case Once(key, record, shared):
@@ -245,38 +281,37 @@ class _Event:
         else:
             self._interaction(record, claim)
 
-    def _interaction(self, record: Interaction, claim: bytes | None) -> None:
-        kind = str(record.__struct_config__.tag)
+    def _interaction(self, given: Interaction, claim: bytes | None) -> None:
+        made, instance = self._made, self._instance
+        kind = KINDS[type(given)]
         ordinal = self._ordinals.get(kind, 0)
         self._ordinals[kind] = ordinal + 1
-        if kind in self._instance.drop:
-            self._made.reason = self._made.reason or f"this instance drops {kind}"
+        if kind in instance.drop:
+            made.reason = made.reason or f"this instance drops {kind}"
             return
-        record = copy.copy(record)
+        record: Any = copy_of(given)  # the connector may keep its own
         late = record.anonymous_id.key if type(record.anonymous_id) is LateId else None
         if late is not None:
             record.anonymous_id = str(record.anonymous_id) or None
         if record.user_id:
-            record.user_id = self._instance.user_id(record.user_id)
-        context: Any = dict(record.context or {})
-        custom = dict(context.get("custom_context") or {})
-        custom["uuid"] = self._instance.uuid(self._event.id, kind, ordinal)
-        context["custom_context"] = custom
-        record.context = context
+            record.user_id = instance.user_id(record.user_id)
+        context: Any = record.context or {}
+        own = {"uuid": instance.uuid(self._event.id, kind, ordinal)}
+        record.context = {**context, "custom_context": {**(context.get("custom_context") or {}), **own}}
         body = encode(record, late=late is not None)
         self._identify(record.user_id, record.anonymous_id)
         if isinstance(record.timestamp, str):
-            self._made.at = to_ms(datetime.fromisoformat(record.timestamp))
-        digest = hashlib.blake2b(body, digest_size=12).digest()
-        waits = None if late is None else _scope(self._instance.name, "alias", late)
-        self._made.pieces.append(Piece(body, digest, claim, waits))
+            made.at = to_ms(datetime.fromisoformat(record.timestamp))
+        waits = None if late is None else _scope(instance.name, "alias", late)
+        made.pieces.append(Piece(body, claim, waits))
 
     def _identify(self, user_id: str | None, anonymous_id: str | None) -> None:
-        user = self._vault.keyed_hash(b"u:" + user_id.encode()) if user_id else None
-        anonymous = self._vault.keyed_hash(b"a:" + anonymous_id.encode()) if anonymous_id else None
-        self._made.who = self._made.who or user or anonymous
+        made, keyed = self._made, self._vault.keyed_hash
+        user = keyed(b"u:" + user_id.encode()) if user_id else None
+        anonymous = keyed(b"a:" + anonymous_id.encode()) if anonymous_id else None
+        made.who = made.who or user or anonymous
         if user is not None and anonymous is not None:
-            self._made.links.append((user, anonymous))
+            made.links.append((user, anonymous))
 
     def _part(
         self,

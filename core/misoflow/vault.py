@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import hashlib
 import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -47,12 +48,11 @@ class _Key:
     def __init__(self, key: bytes) -> None:
         self.cipher = AESGCM(_derive(key, b"seal"))
         self.check = _derive(key, b"check")[:16]
-        self._mac = hmac.HMAC(_derive(key, b"hash"), hashes.SHA256())
+        self._hash_key = _derive(key, b"hash")
 
     def hash(self, data: bytes) -> bytes:
-        mac = self._mac.copy()
-        mac.update(data)
-        return mac.finalize()[:16]
+        # keyed BLAKE2 is a MAC by itself, at a fifth of HMAC's time: each event of history needs one or two
+        return hashlib.blake2b(data, digest_size=16, key=self._hash_key).digest()
 
 
 class Vault:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from misoflow import miso as answers
 from misoflow.delivery import Sender
-from misoflow.store import Store, batches, control, events
+from misoflow.store import Store, control, events
 from misoflow.store.values import Chunk, Outcome, Part, Piece
 from misoflow.vault import Vault
 
@@ -81,7 +81,7 @@ class ScriptedMiso:
 def piece_event(n: int | None = None, **more: Any) -> Outcome:
     n = next(numbers) if n is None else n
     body = json.dumps({"type": "like", "n": n}).encode()
-    piece = Piece(body, batches.record_digest(body))
+    piece = Piece(body)
     return Outcome("web", "default", n.to_bytes(16, "big"), "t", NOW, 1, at=NOW, pieces=[piece], **more)
 
 

@@ -6,7 +6,6 @@ each of them, so a crash at any moment leads to the same bytes again and never t
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from misoflow.store import keyed
 from misoflow.store.schema import DEAD, DONE, IN_PART, SEALED, SPREAD, TASK
 from misoflow.store.targets import target_done
 from misoflow.store.tx import Tx
-from misoflow.store.values import Batch, BatchKind
+from misoflow.store.values import Batch, BatchKind, record_digest
 
 Ranges = list[tuple[int, int]]
 RawOf = Callable[[int], bytes]
@@ -234,11 +233,6 @@ def _remember_confirmed(tx: Tx, batch: Batch, spread: set[int]) -> None:
         if event in spread and index not in refused and tx.one("SELECT state FROM events WHERE id=?", (event,)) == DEAD:
             digest = record_digest(batch.records[index])
             tx.db.execute("INSERT OR IGNORE INTO confirmed VALUES(?,?)", (event, digest))
-
-
-def record_digest(body: bytes) -> bytes:
-    """What a record is recognised by when its event is tried again."""
-    return hashlib.blake2b(body, digest_size=12).digest()
 
 
 def add_batch(tx: Tx, env: int, kind: BatchKind, records: list[bytes], now: int) -> int:

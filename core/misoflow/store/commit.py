@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from typing import Any
 
 import msgspec
 
@@ -35,6 +36,10 @@ CODES = {
 }
 PART_RECORDS = 2000
 PART_BYTES = 2 * 1024 * 1024
+INSERT_EVENT = (
+    "INSERT INTO events(id, instance, hash, topic, received, delivery, who, state, part, reason)"
+    " VALUES(?,?,?,?,?,?,?,?,?,?)"
+)
 USELESS = "this event has no use in Miso"
 SETTLE_MS = 60_000
 """How long a record with a late identity waits for its alias."""
@@ -90,6 +95,12 @@ class Committer:
         self.chunk = chunk
         self.open: dict[int, tuple[int, OpenPart]] = {}
         self.next_part = (tx.one("SELECT seq FROM sqlite_sequence WHERE name='parts'") or 0) + 1
+        self.tombstones = tx.one("SELECT 1 FROM tombstones LIMIT 1") is not None
+        self.rows: list[tuple[Any, ...]] = []
+        """Events of the common kinds, inserted many at a time: (id, instance, …) as in INSERT_EVENT."""
+        self.next_event = 0
+        """The id of the next of them; 0: to be looked up."""
+        self.links: list[tuple[bytes, bytes]] = []
 
     def run(self) -> None:
         tx, chunk = self.tx, self.chunk
@@ -131,24 +142,28 @@ class Committer:
         page = slices.begin_page(self.tx, self.chunk)
         for outcome in self.chunk.outcomes:
             self._event(outcome)
+        self._flush()
         slices.end_page(self.tx, self.chunk, page)
 
     def _event(self, made: Outcome) -> None:
         tx = self.tx
         instance = tx.instances.id(tx.db, made.instance)
         env = tx.envs.id(tx.db, made.env)
-        if made.who is not None and made.state == "pending" and erase.suppressed(tx, env, made.who, made.at):
+        if (
+            self.tombstones
+            and made.who is not None
+            and made.state == "pending"
+            and erase.suppressed(tx, env, made.who, made.at)
+        ):
             made.state, made.reason = "suppressed", "the user was forgotten later than this happened"
-        if _simple(made):
-            self._insert_simple(made, instance, env)
-            return
-        if _useless(made):
-            reason = tx.words.id(tx.db, made.reason or USELESS)
-            made.state = "skipped"
-            self._insert(made, instance, SKIPPED, None, reason)
-            tx.count(instance, "accepted")
-            tx.count(instance, "skipped")
-            return
+        if _common(made):
+            self._common(made, instance, env)
+        else:
+            self._flush()
+            self._uncommon(made, instance, env)
+
+    def _uncommon(self, made: Outcome, instance: int, env: int) -> None:
+        tx = self.tx
         row, old = self._row(made, instance)
         if made.state == "pending" and not made.held:
             self._targets(made, instance, env, row)
@@ -160,32 +175,48 @@ class Committer:
         else:
             tx.move(instance, old, made.state)
         for who, user_id in made.forget:
+            self.tombstones = True
             erase.forget(tx, env, who, user_id, at=max(made.at, made.received), now=self.chunk.now)
 
-    def _insert_simple(self, made: Outcome, instance: int, env: int) -> None:
-        """The common case in one statement: a new event whose records all go into one part."""
-        part, box = self._box(env)
-        self._insert(made, instance, IN_PART, part)
-        box.add(made.pieces, self.tx.db.last_insert_rowid(), made.delivery)
-        box.whole[instance] += 1
-        for who, anonymous in made.links:
-            self.tx.db.execute("INSERT OR IGNORE INTO links VALUES(?,?)", (who, anonymous))
-        self.tx.count(instance, "accepted")
-        self.tx.count(instance, "pending")
+    def _common(self, made: Outcome, instance: int, env: int) -> None:
+        """A new event that nothing was made of, or whose records all go into one part."""
+        tx = self.tx
+        if not self.next_event:
+            self.next_event = (tx.one("SELECT seq FROM sqlite_sequence WHERE name='events'") or 0) + 1
+        row = self.next_event
+        self.next_event += 1
+        part, reason, state = None, None, IN_PART
+        if made.pieces:
+            part, box = self._box(env)
+            box.add(made.pieces, row, made.delivery)
+            box.whole[instance] += 1
+            self.links += made.links
+        else:
+            made.state, state = "skipped", SKIPPED
+            reason = tx.words.id(tx.db, made.reason or USELESS)
+        topic = tx.words.id(tx.db, made.topic)
+        self.rows.append((row, instance, made.hash, topic, made.received, made.delivery, made.who, state, part, reason))
 
-    def _insert(self, made: Outcome, instance: int, state: int, part: int | None, reason: int | None = None) -> None:
-        topic = self.tx.words.id(self.tx.db, made.topic)
-        self.tx.db.execute(
-            "INSERT INTO events(instance, hash, topic, received, delivery, who, state, part, reason)"
-            " VALUES(?,?,?,?,?,?,?,?,?)",
-            (instance, made.hash, topic, made.received, made.delivery, made.who, state, part, reason),
-        )
+    def _flush(self) -> None:
+        """Insert what ``_common`` gathered."""
+        tx, rows = self.tx, self.rows
+        self.next_event = 0
+        if not rows:
+            return
+        tx.db.executemany(INSERT_EVENT, rows)
+        tx.db.executemany("INSERT OR IGNORE INTO links VALUES(?,?)", self.links)
+        for (instance, state), n in Counter((row[1], row[7]) for row in rows).items():
+            tx.count(instance, "accepted", n)
+            tx.count(instance, "pending" if state == IN_PART else "skipped", n)
+        self.rows, self.links = [], []
 
     def _row(self, made: Outcome, instance: int) -> tuple[int, str | None]:
         """The event's row, and the visible state it had if it was known."""
         tx = self.tx
         if made.row is None:
-            self._insert(made, instance, PENDING, None)
+            topic = tx.words.id(tx.db, made.topic)
+            values = (None, instance, made.hash, topic, made.received, made.delivery, made.who, PENDING, None, None)
+            tx.db.execute(INSERT_EVENT, values)
             return tx.db.last_insert_rowid(), None
         state = tx.one("SELECT state FROM events WHERE id=?", (made.row,))
         old = {SKIPPED: "skipped", DEAD: "dead"}.get(state, "pending")
@@ -254,7 +285,7 @@ class Committer:
         sealed = self.tx.one("SELECT anonymous_id FROM aliases WHERE key=?", (piece.late,))
         if sealed is None:
             return piece
-        return Piece(named(piece.body, self.tx.open(sealed, b"alias").decode()), piece.digest, piece.claim)
+        return Piece(named(piece.body, self.tx.open(sealed, b"alias").decode()), piece.claim)
 
     def _claim(self, scope: bytes | None, row: int) -> bool:
         if scope is None:
@@ -293,25 +324,21 @@ def write_part(tx: Tx, env: int, piece: Piece, event: int, delivery: int, now: i
     box.write(tx, (tx.one("SELECT seq FROM sqlite_sequence WHERE name='parts'") or 0) + 1, now)
 
 
-def _simple(made: Outcome) -> bool:
-    return (
-        made.row is None
-        and made.state == "pending"
-        and not made.held
-        and bool(made.pieces)
-        and not (made.parts or made.fetches or made.aliases or made.forget)
-        and all(piece.claim is None and piece.late is None for piece in made.pieces)
-    )
-
-
-def _useless(made: Outcome) -> bool:
-    """The common case of an event that nothing was made of."""
-    return (
-        made.row is None
-        and made.state == "pending"
-        and not made.held
-        and not (made.pieces or made.parts or made.fetches or made.aliases or made.forget)
-    )
+def _common(made: Outcome) -> bool:
+    if (
+        made.row is not None
+        or made.state != "pending"
+        or made.held
+        or made.parts
+        or made.fetches
+        or made.aliases
+        or made.forget
+    ):
+        return False
+    for piece in made.pieces:  # noqa: SIM110 (no generator: this runs for each event)
+        if piece.claim is not None or piece.late is not None:
+            return False
+    return True
 
 
 def named(body: bytes, anonymous_id: str) -> bytes:
@@ -332,7 +359,7 @@ def release_late(tx: Tx, late: int, event: int, env: int, body: bytes, *, anonym
     if anonymous_id is not None:
         plain = named(plain, anonymous_id)
     delivery = tx.one("SELECT delivery FROM events WHERE id=?", (event,)) or 0
-    write_part(tx, env, Piece(plain, b""), event, delivery, now)
+    write_part(tx, env, Piece(plain), event, delivery, now)
     tx.db.execute("DELETE FROM late WHERE id=?", (late,))
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct
 
 EventState = Literal["pending", "delivered", "skipped", "suppressed", "erased", "dead"]
 DeadKind = Literal["reject", "miso", "bug", "poison"]
 BatchKind = Literal["interactions", "products", "users", "delete_products", "forget"]
 
 
-@dataclass(slots=True)
-class Piece:
+class Piece(Struct, gc=False):
     """One interaction of an event, encoded. ``late`` is the hashed alias key its anonymous id waits for."""
 
     body: bytes
-    digest: bytes
     claim: bytes | None = None
     late: bytes | None = None
+
+
+def record_digest(body: bytes) -> bytes:
+    """By which a record is known that Miso has taken while others of its event were refused."""
+    return hashlib.blake2b(body, digest_size=12).digest()
 
 
 @dataclass(slots=True)
@@ -40,8 +46,7 @@ class Part:
     claim: bytes | None = None
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """What one event became. ``row`` is its row when it was known (skipped or dead) and is tried again."""
 
     instance: str
@@ -61,13 +66,13 @@ class Outcome:
     who: bytes | None = None
     at: int = 0
     """The event's own time in ms, against which a tombstone is held."""
-    pieces: list[Piece] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
-    forget: list[tuple[bytes, str]] = field(default_factory=list)
+    pieces: list[Piece] = []
+    parts: list[Part] = []
+    forget: list[tuple[bytes, str]] = []
     """(keyed hash, id) of users to forget."""
-    fetches: list[tuple[str, str]] = field(default_factory=list)
-    aliases: list[tuple[bytes, str]] = field(default_factory=list)
-    links: list[tuple[bytes, bytes]] = field(default_factory=list)
+    fetches: list[tuple[str, str]] = []
+    aliases: list[tuple[bytes, str]] = []
+    links: list[tuple[bytes, bytes]] = []
 
 
 @dataclass(slots=True)
