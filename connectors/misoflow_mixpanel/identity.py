@@ -24,6 +24,7 @@ JUNK = frozenset(
     )
 )
 """https://docs.mixpanel.com/reference/import-events: ids that Mixpanel itself refuses."""
+LONGEST_JUNK = max(map(len, JUNK))
 _DEVICE_IDS = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
     r"|[0-9a-f]{12,16}-[0-9a-f]{12,16}-[0-9a-f]{6,16}-[0-9a-f]{4,8}-[0-9a-f]{12,16}"
@@ -41,8 +42,9 @@ class Who(NamedTuple):
 
 def usable(value: Any) -> str:
     """An id as text, or "" when it means nobody. Every leading ``$device:`` stays."""
-    text = str(value).strip() if type(value) in (str, int) else ""
-    return "" if text.lower() in JUNK or stripped(text).lower() in JUNK else text
+    text = value.strip() if type(value) is str else str(value) if type(value) is int else ""
+    bare = stripped(text)
+    return "" if len(bare) <= LONGEST_JUNK and bare.lower() in JUNK else text
 
 
 def stripped(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,6 +64,17 @@ class Field(NamedTuple):
     read: Callable[[Any], Any]
 
 
+class Shape(NamedTuple):
+    """What is to be read of events with the same properties; there are few such sets, and many events of each."""
+
+    renames: dict[str, str]
+    kept: tuple[str, ...]
+    context: tuple[tuple[str, str], ...]
+    """(property, key in custom_context) of those of CONTEXT that are there."""
+    campaign: tuple[tuple[str, str], ...]
+    """(property, key in context.campaign)."""
+
+
 class Mapping:
     """The tables, prepared for one instance's settings."""
 
@@ -74,6 +86,7 @@ class Mapping:
         self._urls = privacy.Urls(config.url_query_keys)
         self._salt = config.id_salt.get_secret_value()
         self._needs_template = config.product_id_template != "{}"
+        self._known_shape = lru_cache(maxsize=1024)(self._shape)
 
     def records(self, event: Event, rules: Any) -> Outputs:
         """What the event becomes: the instance's rules first, then the usual names, then ``unmapped``."""
@@ -106,9 +119,17 @@ class Mapping:
             return Skip("no_identity: neither a user nor a device is named")
         now = int(event.received_at.timestamp() * 1000) if event.received_at is not None else 2**50
         moment = true_ms(properties, data.get("mode", "utc"), config.zone_on, now)
-        renames, kept = self._keys.plan(properties)
-        canonical = values.renamed(properties, renames) if renames else properties
-        return _Call(self._safe(person), written(moment), canonical, kept, self._context(data["event"], properties))
+        keys = tuple(properties)
+        shape = self._known_shape(keys) if len(keys) <= values.WIDE else self._shape(keys)
+        canonical = values.renamed(properties, shape.renames) if shape.renames else properties
+        context = self._context(data["event"], properties, canonical, shape)
+        return _Call(self._safe(person), written(moment), canonical, context)
+
+    def _shape(self, keys: tuple[str, ...]) -> Shape:
+        present = frozenset(keys)
+        renames, kept = self._keys.plan(dict.fromkeys(keys))
+        context = tuple((key, shown) for key, shown in CONTEXT.items() if key in present)
+        return Shape(renames, kept, context, tuple((utm, key) for key, utm in UTM.items() if utm in present))
 
     def _safe(self, person: Who) -> Who:
         """A person's id is hashed where it would name them; a visitor's too."""
@@ -125,10 +146,19 @@ class Mapping:
         return [self._made(kind, call, fields)]
 
     def _made(self, kind: str, call: _Call, fields: Json) -> Record | Effect:
-        record = INTERACTIONS[kind](**{**call.common(), **fields})
-        order = _text(_first(call.properties, ORDER))
-        if kind == "checkout" and order and self._config.once_per_order:
-            return once(f"checkout:{order}", record)
+        miso_id = call.properties.get("miso_id")
+        common = {
+            "user_id": call.who.user,
+            "anonymous_id": call.who.anonymous,
+            "timestamp": call.timestamp,
+            "miso_id": miso_id if type(miso_id) is str and values.UUID.match(miso_id) else None,
+            "context": call.context,
+        }
+        record = INTERACTIONS[kind](**{**common, **fields})
+        if kind == "checkout" and self._config.once_per_order:
+            order = _text(_first(call.properties, ORDER))
+            if order:
+                return once(f"checkout:{order}", record)
         return record
 
     def _fields(self, kind: str, name: str, call: _Call) -> Json | Skip:
@@ -138,7 +168,7 @@ class Mapping:
         known = INTERACTIONS[kind].__struct_fields__
         if "product_ids" in known:
             items = self.items(properties)
-            fields = self._products(items, counted="quantities" in known)
+            fields = self._products(items, properties, counted="quantities" in known)
             if not fields and kind in NEED_PRODUCTS:
                 return Skip("no_product_id: the event names no usable product")
             if kind == "checkout" and (revenue := _revenue(properties, items)) is not None:
@@ -178,10 +208,11 @@ class Mapping:
             return [one if type(one) is dict else {"product_id": one} for one in ids]
         return [properties]
 
-    def _products(self, items: list[Json], *, counted: bool) -> Json:
+    def _products(self, items: list[Json], properties: Json, *, counted: bool) -> Json:
+        """Ids and, if ``counted``, quantities; ``properties`` is the one item whose keys are canonical already."""
         counts: dict[str, int | float] = {}
         for item in items:
-            found = self.product_id(item)
+            found = self._id_in(item) if item is properties else self.product_id(item)
             if found is None:
                 continue
             quantity = values.number_of(_first(item, QUANTITY))
@@ -192,8 +223,9 @@ class Mapping:
 
     def product_id(self, item: Json) -> str | None:
         """The item's id as Miso knows it; None when there is none that Miso takes."""
-        renames, _ = self._keys.plan(item)
-        item = values.renamed(item, renames) if renames else item
+        return self._id_in(self._keys.canonical(item))
+
+    def _id_in(self, item: Json) -> str | None:
         for path in self._config.product_id_path:
             found = values.product_id_of(item.get(path))
             if found is not None:
@@ -207,7 +239,7 @@ class Mapping:
         seconds = seconds / 1000 if self._config.duration_unit == "ms" else seconds
         return seconds if 0 <= seconds <= LONGEST else None
 
-    def _context(self, name: str, properties: Json) -> Json:
+    def _context(self, name: str, properties: Json, canonical: Json, shape: Shape) -> Json:
         """Page, campaign, locale, and what may be kept of the rest; there is no user agent, and none is invented."""
         context: Json = {}
         url = properties.get("$current_url")
@@ -219,16 +251,22 @@ class Mapping:
                 context["page"]["referrer"] = clean
             if title := privacy.text_of(properties.get("current_page_title")):
                 context["page"]["title"] = title
-        campaign = {key: text for key, utm in UTM.items() if (text := privacy.text_of(_one(properties.get(utm)), 256))}
-        if campaign:
-            context["campaign"] = campaign
+        if shape.campaign:
+            campaign = {
+                key: text for utm, key in shape.campaign if (text := privacy.text_of(_one(properties[utm]), 256))
+            }
+            if campaign:
+                context["campaign"] = campaign
         if locale := privacy.text_of(properties.get("$locale"), 64):
             context["locale"] = locale
         custom: Json = {"mixpanel_event": privacy.without_mail(name[:256])}
-        for key, shown in CONTEXT.items():
-            if key in properties and (text := privacy.scalar(properties[key])) is not None:
+        for key, shown in shape.context:
+            if (text := privacy.scalar(properties[key])) is not None:
                 custom[shown] = text
-        context["custom_context"] = custom
+        for key in shape.kept:
+            if (text := privacy.scalar(canonical[key])) is not None:
+                custom[key] = text
+        context["custom_context"] = privacy.bounded(custom) if shape.kept else custom
         return context
 
     def _by_rules(self, event: Event, made: list[Json]) -> Outputs:
@@ -252,30 +290,12 @@ class Mapping:
 
 
 class _Call(msgspec.Struct):
-    """One event on its way: who, when, where, and its properties with canonical keys."""
+    """One event on its way: who, when, its properties with canonical keys, and where."""
 
     who: Who
     timestamp: str
     properties: Json
-    kept: tuple[str, ...]
     context: Json
-
-    def common(self) -> Json:
-        """The fields of every interaction."""
-        context = dict(self.context)
-        custom = dict(context["custom_context"])
-        for key in self.kept:
-            if (kept := privacy.scalar(self.properties[key])) is not None:
-                custom[key] = kept
-        context["custom_context"] = privacy.bounded(custom)
-        miso_id = self.properties.get("miso_id")
-        return {
-            "user_id": self.who.user,
-            "anonymous_id": self.who.anonymous,
-            "timestamp": self.timestamp,
-            "miso_id": miso_id if type(miso_id) is str and values.UUID.match(miso_id) else None,
-            "context": context,
-        }
 
 
 def _first(properties: Json, names: tuple[str, ...]) -> Any:
