@@ -113,14 +113,13 @@ def _without_nulls(body: bytes) -> bytes:
 def _validated(record: Any, cls: type) -> bytes:
     try:
         body = _encode(record)
-        decoded = _DECODE[cls](body)
+        _DECODE[cls](body)
     except msgspec.ValidationError as error:
         raise _refusal(error, record) from None
     except (msgspec.EncodeError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Reject(f"cannot be written as JSON: {type(error).__name__}", "$") from None
     if b"null" in body:
         _no_null(msgspec.json.decode(body), record, "$")
-    del decoded
     return body
 
 
@@ -265,6 +264,8 @@ def _context(context: dict[str, Any]) -> None:
 
 def _custom(value: Any, path: str, *, bare_object: bool) -> None:
     """A custom value: a scalar, numbers, texts, flat objects, and for products a bare flat object."""
+    if isinstance(value, tuple | set | frozenset):  # JSON makes lists of them
+        value = list(value)
     if isinstance(value, dict):
         if not bare_object:
             raise Reject("must not be an object; flatten it", path)
@@ -316,7 +317,7 @@ def _uri(value: str | None, path: str) -> None:
         _ = parts.port
     except ValueError:
         raise Reject("is not a URL", path) from None
-    if parts.scheme in ("http", "https") and not parts.hostname:
+    if (parts.scheme in ("http", "https") and not parts.hostname) or parts.netloc.count("@") > 1:
         raise Reject("is not a URL", path)
     if PERCENT.search(value) or value.count("#") > 1:
         raise Reject("is not a URL", path)
