@@ -130,10 +130,8 @@ def expected(world: MixpanelWorld, *reads: int) -> Counter[str]:
     for one, read in seen(world, reads):
         if one.name not in MISO:
             continue
-        if linked is None:
-            joined = read >= one.time_ms + world.link_seconds * 1000
-        else:
-            joined = one.device in linked
+        by_time = read >= one.time_ms + world.link_seconds * 1000
+        joined = by_time if linked is None else one.device in linked
         user = one.user or (one.person if joined else None)
         if user or one.device:
             found[_key(MISO[one.name], _written(one.time_ms), user, one.device, one.subject)] += 1

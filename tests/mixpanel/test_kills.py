@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def judge_wire(wire: list[dict[str, Any]], kills: list[float]) -> int:
     cut: Counter[float] = Counter()
     repeated = 0
     for same in posts.values():
-        for first, again in zip(same, same[1:], strict=False):
+        for first, again in pairwise(same):
             between = [kill for kill in kills if first["at"] <= kill <= again["at"]]
             assert between, "a request was repeated without a kill"
             cut[between[0]] += 1
