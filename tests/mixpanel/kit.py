@@ -84,6 +84,13 @@ class Mix:
     def calls(self, path: str = EXPORT) -> list[Call]:
         return [one for one in self.sandbox.calls if one.path == path]
 
+    def audit(self, rows: list[dict[str, Any]]) -> None:
+        """Slices of the whole world: each is done, and what was read of it is what one whole export of it shows."""
+        audited(rows)
+        now = self.sandbox.clock.ms()
+        shown = (len(chunk) for day in self.world.all_days() for chunk in self.sandbox.events.rows(day, now))
+        assert sum(row["read"] for row in rows) == sum(shown)
+
     def sent(self) -> Counter[str]:
         """What Miso holds."""
         return Counter(key_of(record) for record in self.site.interactions())

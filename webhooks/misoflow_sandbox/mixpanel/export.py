@@ -165,6 +165,8 @@ def _next_mark(action: Action, sent: int) -> int:
 
 
 def _ending(action: Action, line: bytes) -> Piece:
+    if action.ends == "unfinished":
+        return Piece(b"")
     return Piece(MARKERS.get(action.ends or "", line[: len(line) // 2]))
 
 

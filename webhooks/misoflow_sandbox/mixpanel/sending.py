@@ -15,7 +15,7 @@ from misoflow_sandbox.protocol import Receive, Scope, Send, reset
 DRIP_SECONDS = 0.05
 FLUSH_SECONDS = 0.05
 """What was sent before a reset has to reach the other side first."""
-UNFINISHED = ("cut", "clean")
+UNFINISHED = ("cut", "clean", "unfinished")
 
 
 class Gone(Exception):
