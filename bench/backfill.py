@@ -193,13 +193,14 @@ def main() -> int:
     parser.add_argument("--floor", nargs=2, metavar=("SOURCE", "SINK"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        source = given.serve == "source"
-        app: Any = MixpanelSandbox(world(given.events), Options(limits="off")) if source else Sink()
+        mixpanel = given.serve == "source"
+        app: Any = MixpanelSandbox(world(given.events), Options(limits="off")) if mixpanel else Sink()
         say: Callable[[str], None] = lambda url: print(f"ready {url}", flush=True)  # noqa: E731
-        serve_forever(app, "127.0.0.1", 0, say, date_header=not source)
+        serve_forever(app, "127.0.0.1", 0, say, date_header=not mixpanel)
         return 0
     if given.floor:
-        floor(*given.floor)
+        source, sink_url = given.floor
+        floor(source, sink_url, world(given.events))
         return 0
     return 0 if bench(given.events) else 1
 
