@@ -14,6 +14,8 @@ from misoflow_mixpanel.pull import Pull
 from misoflow_mixpanel.rows import MALFORMED, TOPICS
 
 DAY = timedelta(days=1)
+DAY_OVER = timedelta(hours=14)
+"""Days are the project's: the westernmost ends 12 hours after UTC's, and its last rows show up within two."""
 
 
 class Mixpanel(Connector[MixpanelConfig]):
@@ -21,8 +23,8 @@ class Mixpanel(Connector[MixpanelConfig]):
 
     topics = TOPICS
     streams = {  # noqa: RUF012 (read only)
-        "identity": Stream(DAY * 30, step=DAY),
-        "events": Stream(DAY, step=DAY, after=("identity",)),
+        "identity": Stream(DAY * 30, step=DAY, settle=DAY_OVER),
+        "events": Stream(DAY, step=DAY, after=("identity",), settle=DAY_OVER),
         "profiles": Stream(DAY, poll=True, after=("identity", "events")),
         "tail": Stream(DAY * 5, poll=True, background=True),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +25,8 @@ SAMPLE = 2000
 MOST_BAD = 0.001
 OVERLAP_MS = 2 * 3600 * 1000
 """Rows become visible a while after they were processed."""
+OLDEST = timedelta(days=5)
+"""What a device sends later is refused: https://developer.mixpanel.com/reference/track-event."""
 PROCESSED = "mp_processing_time_ms"
 
 
@@ -49,6 +51,8 @@ class Pull:
         self._learnt = 0
         self._bad = 0
         self._read = 0
+        self._through = date.min
+        """The last day that Mixpanel was asked for."""
         self.newest = 0
         """The largest processing time seen, in ms."""
 
@@ -71,24 +75,39 @@ class Pull:
 
     async def tail(self) -> AsyncIterator[Page]:
         """What was processed since the last time, of whatever day: rows of late events come by this."""
-        first, last = _days(self._part)
+        await self._load()
+        clock_known = bool(self._project.mode or not self._config.timezone)
         seen = int(self._part.cursor or 0)
+        first, last = self._recent(seen)
         where = f'number(properties["{PROCESSED}"]) >= {seen - OVERLAP_MS}' if seen else ""
         async for page in self._pages(first, last, where=where):
             yield page
-        yield Page([], str(max(seen, self.newest)))
+        # a day that was left out holds rows that were processed before the newest ones of the others
+        if clock_known and self._through == last:
+            yield Page([], str(max(seen, self.newest)))
+
+    def _recent(self, seen: int) -> tuple[date, date]:
+        """The days whose rows can have been processed since ``seen`` (ms; 0: in the slice's span), up to today."""
+        since = self._part.start
+        if seen:
+            since = min(since, datetime.fromtimestamp((seen - OVERLAP_MS) / 1000, UTC) - OLDEST)
+        now = self._part.end
+        zone = self._config.zone_on(now.replace(tzinfo=None)) if self._project.mode == "project" else UTC
+        return since.astimezone(zone).date(), now.astimezone(zone).date()
 
     async def _pages(
         self, first: date, last: date, *, events: tuple[str, ...] = (), where: str = ""
     ) -> AsyncIterator[Page]:
         await self._load()
+        self._through = last
         try:
             async for page in self._export(first, last, events, where):
                 yield page
         except TooLate as error:
-            if error.today < first:
+            self._through = min(last, error.today)
+            if self._through < first:
                 return
-            async for page in self._export(first, min(last, error.today), events, where):
+            async for page in self._export(first, self._through, events, where):
                 yield page
         await self._keep_links()
 

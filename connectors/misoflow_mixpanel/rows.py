@@ -45,16 +45,18 @@ def as_ingested(properties: dict[str, Any]) -> str:
 
 
 def event_id(name: str, properties: dict[str, Any]) -> str:
-    """Name, time, id as ingested and ``$insert_id``; without the last, everything that does not change.
+    """Name, time, device or id as ingested, and ``$insert_id``; without the last, everything that does not change.
+
+    Identity merges never change ``$device_id``, but leave some rows without ``$distinct_id_before_identity``.
 
     Mixpanel recognises duplicates by the same: https://docs.mixpanel.com/docs/data-structure/event-deduplication
     """
-    insert_id = properties.get("$insert_id")
+    insert_id, sender = properties.get("$insert_id"), properties.get("$device_id") or as_ingested(properties)
     if insert_id:
-        key = f"{name}\0{epoch_ms(properties.get('time'))}\0{as_ingested(properties)}\0{insert_id}".encode()
+        key = f"{name}\0{epoch_ms(properties.get('time'))}\0{sender}\0{insert_id}".encode()
     else:
         stable = {key: value for key, value in properties.items() if key not in UNSTABLE}
-        key = msgspec.json.encode([name, as_ingested(properties), stable], order="deterministic")
+        key = msgspec.json.encode([name, sender, stable], order="deterministic")
     return hashlib.blake2b(key, digest_size=16).hexdigest()
 
 

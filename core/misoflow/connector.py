@@ -107,6 +107,9 @@ class Stream:
     """Streams that are pulled first, over the whole range."""
     background: bool = False
     """Pulled by its schedule or by name only."""
+    settle: timedelta = timedelta(0)
+    """How long after its end a step may still go on at the platform, by another clock or time zone; the next pull
+    begins before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from misoflow_sandbox.mixpanel_app import (
+from misoflow_sandbox.mixpanel import (
     Action,
     MixpanelSandbox,
     MixpanelWorld,
@@ -255,6 +255,7 @@ async def test_queries_at_once(mixpanel: MixpanelSandbox, client: httpx.AsyncCli
     [
         ("cut", False, False, b"", 100),
         ("clean", True, False, b"", 100),
+        ("unfinished", True, False, b"}\n", 100),
         ("terminated", True, True, b"}\nterminated early\n", 101),
         ("export_terminated", True, True, b"}\nexport terminated early\n", 101),
         ("error_tail", True, True, b'}\n{"error": "export failed, see request', 100),

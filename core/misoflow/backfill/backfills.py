@@ -121,7 +121,7 @@ class Backfills:
     ) -> int:
         shape = stream_of(instance.connector, stream)
         width, step = plan.ms(shape.width), plan.ms(shape.step)
-        sure = plan.floor(span[1], step)
+        sure = plan.floor(span[1] - plan.ms(shape.settle), step)
         span = _rounded(shape, span)
         if shape.poll:
             width, step = span[1] - span[0], 1

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from misoflow_sandbox.faults import Match
 
-Ending = Literal["cut", "clean", "terminated", "export_terminated", "error_tail", "half_line"]
+Ending = Literal["cut", "clean", "unfinished", "terminated", "export_terminated", "error_tail", "half_line"]
 MARKERS: dict[str, bytes] = {
     "terminated": b"terminated early\n",
     "export_terminated": b"export terminated early\n",
@@ -26,10 +26,11 @@ class Action(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
     To the body of an export: after ``after_rows`` rows, or with the last one, it ends by ``ends``: ``cut`` (the
     connection is reset), ``clean`` (HTTP ends as it should, but a gzip is unfinished and a plain body stops inside a
-    line), one of the markers (``terminated``, ``export_terminated``), an ``error_tail``, or ``half_line`` (the gzip
-    is finished, the last line is not). ``members``: a new gzip member after so many rows. ``identity``: no gzip.
-    ``bad_lines``: a broken line after each of these numbers of rows. ``bytes_a_second``: that slow; ``stall``:
-    seconds of silence after ``after_rows`` rows. ``delay``: seconds before any answer.
+    line), ``unfinished`` (the same after a whole line: only the gzip's missing end tells), one of the markers
+    (``terminated``, ``export_terminated``), an ``error_tail``, or ``half_line`` (the gzip is finished, the last line
+    is not). ``members``: a new gzip member after so many rows. ``identity``: no gzip. ``bad_lines``: a broken line
+    after each of these numbers of rows. ``bytes_a_second``: that slow; ``stall``: seconds of silence after
+    ``after_rows`` rows. ``delay``: seconds before any answer.
     """
 
     status: int | None = None
