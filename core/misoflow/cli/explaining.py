@@ -101,8 +101,9 @@ def _records(output: Any, instance: Instance | None) -> Iterator[dict[str, Any]]
             return
         case _:
             record = output
-    if instance is not None and getattr(record, "user_id", None):
-        record = msgspec.structs.replace(record, user_id=instance.user_id(record.user_id))
+    user_id = getattr(record, "user_id", None)
+    if instance is not None and user_id:
+        record = msgspec.structs.replace(record, user_id=instance.user_id(user_id))
     late = isinstance(getattr(record, "anonymous_id", None), LateId)
     plain = msgspec.json.decode(encode(record, late=late))
     yield {"kind": KINDS.get(type(record), "interaction"), "record": plain}
