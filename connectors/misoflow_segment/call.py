@@ -7,14 +7,14 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from misoflow import Reject
+from misoflow import Reject, privacy, values
 
-from misoflow_segment.keys import Json, renamed
+from misoflow_segment.keys import PERSONAL, Json
 from misoflow_segment.plan import CAMPAIGN, Page, Plan
-from misoflow_segment.privacy import MAX_URL, bounded, scalar, text_of, truncated_ip
 from misoflow_segment.times import timestamp_of
 
-UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
+FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,63}")
+"""What the name of a property looks like; an object that is keyed by addresses or numbers has others."""
 NOWHERE = Page({}, {}, "")
 USUAL_URL = 512
 """Pages with longer URLs are not remembered, so that what is stays small."""
@@ -46,13 +46,13 @@ class Call:
         if type(properties) is not dict:
             properties = EMPTY
         renames, self._keep = plan.keys.plan(properties)
-        self.properties = renamed(properties, renames) if renames else properties
+        self.properties = values.renamed(properties, renames) if renames else properties
 
     def who(self) -> tuple[str | None, str | None]:
         """(user id, anonymous id); at least one. Reject when nobody can be named: Miso would invent a person."""
         data, plan = self.data, self.plan
         user = plan.clean_id(data.get("userId"))
-        anonymous = plan.clean_id(data.get("anonymousId"))
+        anonymous = plan.anonymous_id(data.get("anonymousId"))
         if user is not None and user[0] == "_":
             user = plan.config.underscore_prefix + user
         if user is None and anonymous is None:
@@ -88,7 +88,7 @@ class Call:
         if self.name == "page" and not self.action:
             page = {**page, **{key: value for key, value in self.properties.items() if value is not None}}
         url = page.get("url")
-        if type(url) is not str or not url or len(url) > MAX_URL:
+        if type(url) is not str or not url or len(url) > privacy.MAX_URL:
             return NOWHERE
         read = self.plan.page if len(url) <= USUAL_URL else self.plan.unusual_page
         return read(url, _str(page.get("referrer")), _str(page.get("title")))
@@ -99,13 +99,14 @@ class Call:
         for key in self._keep:
             value = properties[key]
             if type(value) is dict:
-                _flatten(custom, key, value)
-            elif (kept := scalar(value)) is not None:
+                if key in self.plan.config.properties:  # of its own accord only identifiers leave, and these are none
+                    _flatten(custom, key, value)
+            elif (kept := privacy.scalar(value)) is not None:
                 custom[key] = kept
         for key, value in extra.items():
-            if (kept := scalar(value)) is not None:
+            if (kept := privacy.scalar(value)) is not None:
                 custom[key] = kept
-        return bounded(custom) if len(custom) > FEW else custom
+        return privacy.bounded(custom) if len(custom) > FEW else custom
 
     def _miso_id(self, of_page: str) -> str | None:
         """The UUID under which Miso answered the search or recommendation that led to this event."""
@@ -115,7 +116,7 @@ class Call:
             ours = mapping(chosen["Miso"])
             found = ours.get("miso_id") or ours.get("misoId")
         found = found or of_page
-        return found if found and type(found) is str and UUID.match(found) else None
+        return found if found and type(found) is str and values.UUID.match(found) else None
 
     def product_id(self) -> str:
         """The product that the event is about; Reject when it names none."""
@@ -132,16 +133,16 @@ class Call:
 
 def _str(value: Any) -> str:
     """The value if it is a text of a sensible length, else ""."""
-    return value if type(value) is str and len(value) <= MAX_URL else ""
+    return value if type(value) is str and len(value) <= privacy.MAX_URL else ""
 
 
 @lru_cache(maxsize=4096)
 def _device(locale: str, agent: str, address: str) -> Json:
     """What Miso's context takes of a device; devices come back, so it is remembered. Not to be changed."""
     found = {
-        "locale": text_of(locale, 64),
-        "user_agent": text_of(agent),
-        "truncated_ip": truncated_ip(address),
+        "locale": privacy.text_of(locale, 64),
+        "user_agent": privacy.text_of(agent),
+        "truncated_ip": privacy.truncated_ip(address),
     }
     return {key: value for key, value in found.items() if value}
 
@@ -161,11 +162,13 @@ def _campaign(campaign: Any, of_page: Json) -> Json:
 def _texts_of_campaign(items: tuple[tuple[str, Any], ...]) -> Json:
     """A campaign sends many visitors, so it is remembered. Not to be changed."""
     given = dict(items)
-    return {key: text for key in CAMPAIGN if (text := text_of(given.get(key), 256))}
+    return {key: text for key in CAMPAIGN if (text := privacy.text_of(given.get(key), 256))}
 
 
 def _flatten(custom: Json, key: str, value: Json) -> None:
-    """One level of an object, as ``key_inner``; what is nested deeper is left out."""
+    """One level of an object, as ``key_inner``; what is nested deeper, personal or no name of a field is left out."""
     for inner, item in list(value.items())[:20]:
-        if (kept := scalar(item)) is not None:
-            custom[f"{key}_{inner[:64]}"] = kept
+        if not FIELD.fullmatch(inner) or values.key_of(inner) in PERSONAL:
+            continue
+        if (kept := privacy.scalar(item)) is not None:
+            custom[f"{key}_{inner}"] = kept

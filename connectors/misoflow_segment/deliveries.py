@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from misoflow import Event, Reject, Request
+from misoflow import Event, Reject, Request, values
 
-from misoflow_segment.keys import CALL, Json, Keys
+from misoflow_segment.keys import CALL, Json
 from misoflow_segment.mapping import MALFORMED, classify
 from misoflow_segment.times import corrected, written
 
@@ -31,7 +31,7 @@ FORM = "application/x-www-form-urlencoded"
 MAX_SINGLE = 32 * 1024
 MAX_BATCH = 500 * 1024
 MAX_ID = 200
-_CALL_KEYS = Keys(CALL)
+_CALL_KEYS = values.Keys(CALL)
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 

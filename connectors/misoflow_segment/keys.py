@@ -5,10 +5,7 @@ The keys of the events of one source repeat, so what has to be renamed is worked
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
-
-from misoflow_segment.names import key_of
 
 Json = dict[str, Any]
 
@@ -39,39 +36,7 @@ CONTEXT = frozenset(
         "review_id session_id experiment_id experiment_name variation_id variation_name"
     )
 )
-WIDE = 200
-"""More keys than this are not remembered."""
-
-
-class Keys:
-    """The wanted keys of one kind of object, in any spelling."""
-
-    def __init__(self, wanted: tuple[str, ...] | list[str], keep: frozenset[str] = frozenset()) -> None:
-        self._wanted = {key_of(name): name for name in wanted}
-        self._keep = keep
-        self._cached = lru_cache(maxsize=1024)(self._plan)
-
-    def _plan(self, keys: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
-        """(spelling -> wanted key) of the keys to rename, and those of the result that ``keep`` names."""
-        renames: dict[str, str] = {}
-        present = set(keys)
-        for key in keys:
-            wanted = self._wanted.get(key_of(key))
-            if wanted is not None and wanted not in present:
-                renames[key] = wanted
-                present.add(wanted)
-        final = [renames.get(key, key) for key in keys]
-        return renames, tuple(key for key in final if key in self._keep)
-
-    def plan(self, data: Json) -> tuple[dict[str, str], tuple[str, ...]]:
-        keys = tuple(data)
-        return self._cached(keys) if len(keys) <= WIDE else self._plan(keys)
-
-    def canonical(self, data: Json) -> Json:
-        """The object with the wanted keys in their usual spelling: itself when there is nothing to rename."""
-        renames, _ = self.plan(data)
-        return renamed(data, renames) if renames else data
-
-
-def renamed(data: Json, renames: dict[str, str]) -> Json:
-    return {renames.get(key, key): value for key, value in data.items()}
+# by their keys in any spelling; none of these leaves, whatever is listed, be it as a trait or inside of a property
+PERSONAL = frozenset(
+    words("email phone firstname lastname name username avatar birthday street postalcode ip website title")
+)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from misoflow import CategoryPageView, Custom, Impression, PromoPageView, Reject, Search
+from misoflow import CategoryPageView, Custom, Impression, PromoPageView, Reject, Search, privacy
 
 from misoflow_segment.call import Call
 from misoflow_segment.keys import Json
 from misoflow_segment.orders import Outputs
-from misoflow_segment.privacy import MAX_VALUE, text_of
 from misoflow_segment.products import agreed_miso_id, single, some
 
 QUERY_KEYS = ("text", "query", "keyword", "keywords", "q", "term")
@@ -103,7 +102,7 @@ def query_of(value: Any) -> str | None:
         value = next((value[key] for key in QUERY_KEYS if value.get(key) not in (None, "")), None)
     if type(value) is int or type(value) is float:
         value = str(value)
-    return text_of(value, MAX_KEYWORDS)
+    return privacy.text_of(value, MAX_KEYWORDS)
 
 
 def category_of(value: Any) -> list[str]:
@@ -114,7 +113,7 @@ def category_of(value: Any) -> list[str]:
         parts = [part for part in value if type(part) is str]
     else:
         return []
-    return [text for part in parts[:20] if (text := text_of(part.strip(), MAX_VALUE))]
+    return [text for part in parts[:20] if (text := privacy.text_of(part.strip(), privacy.MAX_VALUE))]
 
 
 def filters_of(value: Any) -> dict[str, list[str]]:
@@ -128,15 +127,15 @@ def filters_of(value: Any) -> dict[str, list[str]]:
     else:
         return found
     for field, item in pairs[:MAX_FILTERS]:
-        name, text = text_of(field, MAX_VALUE), _filter_text(item)
+        name, text = privacy.text_of(field, privacy.MAX_VALUE), _filter_text(item)
         if name and text:
-            values = found.setdefault(name, [])
-            if text not in values:
-                values.append(text)
+            many = found.setdefault(name, [])
+            if text not in many:
+                many.append(text)
     return found
 
 
 def _filter_text(value: Any) -> str | None:
     if type(value) is bool:
         return "true" if value else "false"
-    return text_of(str(value) if type(value) in (int, float) else value, MAX_VALUE)
+    return privacy.text_of(str(value) if type(value) in (int, float) else value, privacy.MAX_VALUE)

@@ -26,6 +26,7 @@ from misoflow import (
     Skip,
     Subscribe,
     Unsubscribe,
+    values,
 )
 
 from misoflow_segment import lists, orders, pages, users, video
@@ -35,7 +36,6 @@ from misoflow_segment.names import Name, resolve
 from misoflow_segment.orders import Outputs
 from misoflow_segment.plan import Plan
 from misoflow_segment.products import listed, required, single, some
-from misoflow_segment.values import first_number, number_of, product_id_of
 
 Make = Callable[[Call], Outputs]
 
@@ -77,7 +77,7 @@ def _if_product(cls: Callable[..., Interaction], *lasting: str) -> Make:
         products = some(call, single(call))
         if not products:
             return unmapped(call)
-        if lasting and (seconds := first_number(call.properties, *lasting)) is not None:
+        if lasting and (seconds := values.first_number(call.properties, *lasting)) is not None:
             products["duration"] = seconds
         return [cls(**products, **call.common())]
 
@@ -255,7 +255,7 @@ def by_rules(call: Call, made: Iterable[dict[str, Any]]) -> Outputs:
     """The records of the matching rule, completed with what every record has."""
     records: Outputs = []
     for fields in made:
-        own = {key: _tidied(key, value) for key, value in fields.items()}
+        own = {key: values.tidied(key, value) for key, value in fields.items()}
         kind = own.pop("type")
         if kind not in INTERACTIONS:
             raise Reject("the rule makes no interaction that Miso knows", "$.type")
@@ -276,16 +276,3 @@ NEED_PRODUCTS = frozenset(kind for kind, cls in INTERACTIONS.items() if "product
     "promo_page_view",
     "submit",
 }
-
-
-def _tidied(key: str, value: Any) -> Any:
-    """Ids and numbers that a rule found, as Miso takes them; ids that are none are left out."""
-    if key in ("product_ids", "product_group_ids"):
-        many = value if type(value) is list else [value]
-        return [found for one in many if (found := product_id_of(one)) is not None]
-    if key in ("revenue", "duration", "rating"):
-        return number_of(value)
-    if key == "quantities":
-        many = value if type(value) is list else [value]
-        return [1 if (number := number_of(one)) is None else number for one in many]
-    return value

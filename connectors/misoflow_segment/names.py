@@ -7,34 +7,12 @@ name. Nothing is matched by prefix or pattern: ``Viewed Product Category`` is an
 
 from __future__ import annotations
 
-import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-from misoflow_segment.privacy import without_mail
+from misoflow import privacy, values
 
 MAX_NAME = 256
-
-
-def key_of(text: str) -> str:
-    """NFKC, case folded, letters and digits only: the form in which names and property keys are compared."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(char for char in folded if char.isalnum())
-
-
-def snake(text: str) -> str:
-    """``Coupon Applied``, ``couponApplied`` and ``coupon-applied`` as ``coupon_applied``."""
-    words: list[str] = []
-    word = ""
-    for char in unicodedata.normalize("NFKC", text):
-        starts_word = char.isupper() and word and not word[-1].isupper()
-        if not char.isalnum() or starts_word:
-            if word:
-                words.append(word)
-            word = char if char.isalnum() else ""
-        else:
-            word += char
-    return "_".join([*words, word] if word else words).lower()
 
 
 class Name(NamedTuple):
@@ -145,7 +123,7 @@ def _table() -> dict[str, str]:
     table: dict[str, str] = {}
     for topic in (*SPEC, *VIDEO, *BEYOND):
         for name in spellings(topic):
-            table.setdefault(key_of(name), topic)
+            table.setdefault(values.key_of(name), topic)
     return table
 
 
@@ -157,9 +135,9 @@ TABLE = _table()
 def resolve(event: str) -> Name | None:
     """The name's topic and its forms; None when it holds no letter or digit."""
     event = event[:MAX_NAME].strip()
-    key = key_of(event)
+    key = values.key_of(event)
     if not key:
         return None
-    shown = without_mail(event)
+    shown = privacy.without_mail(event)
     topic = TABLE.get(key, "track")
-    return Name(topic, shown, snake(topic if topic in SPEC or topic in VIDEO else shown) or "event")
+    return Name(topic, shown, values.snake(topic if topic in SPEC or topic in VIDEO else shown) or "event")

@@ -5,13 +5,11 @@ https://segment.com/docs/connections/spec/ecommerce/v2/#core-ordering-overview
 
 from __future__ import annotations
 
-from misoflow import AddToCart, Checkout, Custom, Effect, Rate, Record, Refund, once
+from misoflow import AddToCart, Checkout, Custom, Effect, Rate, Record, Refund, once, privacy, values
 
 from misoflow_segment.call import Call
 from misoflow_segment.keys import Json
-from misoflow_segment.privacy import plain
 from misoflow_segment.products import agreed_miso_id, listed, required, single, some, with_quantities
-from misoflow_segment.values import first_number, money_of, number_of
 
 Outputs = list[Record | Effect]
 BEST_RATING = 5
@@ -78,7 +76,7 @@ def reviewed(call: Call) -> Outputs:
     """Product Reviewed: the rating is a text in the spec; what is no number on the scale is kept as custom."""
     products = required(call, single(call))
     common = call.common()
-    rating = number_of(call.properties.get("rating"))
+    rating = values.number_of(call.properties.get("rating"))
     if rating is not None and 0 <= rating <= call.plan.config.rating_scale:
         scaled = round(rating * BEST_RATING / call.plan.config.rating_scale, 4)
         return [Rate(rating=int(scaled) if scaled == int(scaled) else scaled, **products, **common)]
@@ -93,13 +91,17 @@ def revenue(call: Call, items: list[Json]) -> int | float | None:
     properties, only = call.properties, call.plan.config.only_currency
     if only and str(properties.get("currency") or only).strip().lower() != only.strip().lower():
         return None
-    stated = first_number(properties, "total", "revenue", "value")
+    stated = values.first_number(properties, "total", "revenue", "value")
     if stated is not None:
         return stated
-    subtotal = first_number(properties, "subtotal")
+    subtotal = values.first_number(properties, "subtotal")
     if subtotal is not None:
-        return _cents(subtotal + (first_number(properties, "shipping") or 0) + (first_number(properties, "tax") or 0))
-    prices = [(money_of(item.get("price")), money_of(item.get("quantity", 1))) for item in items]
+        return _cents(
+            subtotal
+            + (values.first_number(properties, "shipping") or 0)
+            + (values.first_number(properties, "tax") or 0)
+        )
+    prices = [(values.money_of(item.get("price")), values.money_of(item.get("quantity", 1))) for item in items]
     known = [price * (1 if quantity is None else quantity) for price, quantity in prices if price is not None]
     return _cents(sum(known)) if known and len(known) == len(items) else None
 
@@ -113,8 +115,8 @@ def order_id(call: Call) -> str | None:
     """The order's id; on an order event the top-level ``id`` means it too."""
     for key in ("order_id", "id"):
         value = call.properties.get(key)
-        if type(value) is str and plain(value):
-            return plain(value)[:MAX_KEY]
+        if type(value) is str and privacy.plain(value):
+            return privacy.plain(value)[:MAX_KEY]
         if type(value) is int:
             return str(value)
     return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from misoflow import values
+
 from misoflow_segment.config import PageRule, SegmentConfig
-from misoflow_segment.names import key_of
 
 HOME_NAMES = frozenset({"home", "homepage"})
 
@@ -22,17 +23,17 @@ class PageTable:
 
     def __init__(self, config: SegmentConfig) -> None:
         self._home = frozenset(_trimmed(path) for path in config.home_paths)
-        self._rules = [(rule, rule.path.strip("/").split("/"), key_of(rule.name)) for rule in config.pages]
+        self._rules = [(rule, rule.path.strip("/").split("/"), values.key_of(rule.name)) for rule in config.pages]
 
     def is_home(self, path: str, name: str, title: str) -> bool:
-        return (
-            (bool(path) and _trimmed(path) in self._home) or key_of(name) in HOME_NAMES or key_of(title) in HOME_NAMES
-        )
+        if path and _trimmed(path) in self._home:
+            return True
+        return values.key_of(name) in HOME_NAMES or values.key_of(title) in HOME_NAMES
 
     def match(self, path: str, name: str) -> Match | None:
         """The first rule whose conditions all hold."""
         for rule, template, wanted in self._rules:
-            if wanted and key_of(name) != wanted:
+            if wanted and values.key_of(name) != wanted:
                 continue
             captured = _captured(template, path.strip("/").split("/")) if rule.path else {}
             if captured is not None:

@@ -9,21 +9,19 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from misoflow import INTERACTIONS, CategoryPageView, HomePageView, Reject, Skip
+from misoflow import INTERACTIONS, CategoryPageView, HomePageView, Reject, Skip, privacy, values
 
 from misoflow_segment.call import Call, mapping
 from misoflow_segment.keys import Json
 from misoflow_segment.orders import Outputs
 from misoflow_segment.pagerules import Match
-from misoflow_segment.privacy import MAX_URL, MAX_VALUE, text_of
-from misoflow_segment.values import product_id_of
 
 
 def page(call: Call) -> Outputs:
     """A page call."""
     title = call.properties.get("title")
     path = path_of(call)
-    if call.plan.pages.is_home(path, name_of(call), title[:MAX_VALUE] if type(title) is str else ""):
+    if call.plan.pages.is_home(path, name_of(call), title[: privacy.MAX_VALUE] if type(title) is str else ""):
         return [HomePageView(**call.common())]
     return _by_rule(call, path)
 
@@ -51,9 +49,9 @@ def _by_rule(call: Call, path: str, **extra: Any) -> Outputs:
 
 def _product_id(call: Call, match: Match) -> str | None:
     if match.rule.id_property:
-        return product_id_of(call.properties.get(match.rule.id_property))
+        return values.product_id_of(call.properties.get(match.rule.id_property))
     captured = match.captured.get("id")
-    return product_id_of(unquote("/".join(captured))) if captured else None
+    return values.product_id_of(unquote("/".join(captured))) if captured else None
 
 
 def _category(call: Call, match: Match) -> list[str]:
@@ -62,14 +60,14 @@ def _category(call: Call, match: Match) -> list[str]:
     if not captured:
         category = call.properties.get("category") or call.data.get("category")
         captured = [category] if type(category) is str and category else [name_of(call)]
-    return [text for part in captured if (text := text_of(unquote(part), MAX_VALUE))]
+    return [text for part in captured if (text := privacy.text_of(unquote(part), privacy.MAX_VALUE))]
 
 
 def name_of(call: Call) -> str:
     """The page's or screen's name: at the top of the call, or among its properties."""
     for value in (call.data.get("name"), call.properties.get("name")):
         if type(value) is str and value.strip():
-            return value.strip()[:MAX_VALUE]
+            return value.strip()[: privacy.MAX_VALUE]
     return ""
 
 
@@ -77,6 +75,6 @@ def path_of(call: Call) -> str:
     """The page's path, of its own or out of its URL; "" when the call has neither."""
     page = mapping(call.context.get("page"))
     for value in (call.properties.get("path"), call.properties.get("url"), page.get("path"), page.get("url")):
-        if type(value) is str and value and len(value) <= MAX_URL:
+        if type(value) is str and value and len(value) <= privacy.MAX_URL:
             return call.plan.urls.read(value).path
     return ""

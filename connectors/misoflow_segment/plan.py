@@ -7,14 +7,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
+from misoflow import privacy, values
 
 from misoflow_segment.config import SegmentConfig
-from misoflow_segment.keys import CONTEXT, PROPERTIES, TRAITS, Json, Keys, renamed
-from misoflow_segment.names import key_of
+from misoflow_segment.keys import CONTEXT, PROPERTIES, TRAITS, Json
 from misoflow_segment.pagerules import PageTable
 from misoflow_segment.paths import Getter, compile_path, compile_template, first_keys
-from misoflow_segment.privacy import MAX_VALUE, Urls, plain, text_of
-from misoflow_segment.values import product_id_of
 
 CAMPAIGN = ("name", "source", "medium", "term", "content")
 # https://segment.com/docs/connections/spec/common/#context: utm_campaign is the campaign's name
@@ -38,16 +36,16 @@ class Plan:
         self.config = config
         paths = config.product_id_path
         wanted = [*PROPERTIES, *first_keys([*paths, *config.product_group_id_path], config.product_id_template)]
-        self.keys = Keys([*wanted, *config.properties], CONTEXT | frozenset(config.properties))
-        self.traits = Keys([*TRAITS, *config.traits])
-        self.urls = Urls(config.url_query_keys)
+        self.keys = values.Keys([*wanted, *config.properties], CONTEXT | frozenset(config.properties))
+        self.traits = values.Keys([*TRAITS, *config.traits])
+        self.urls = privacy.Urls(config.url_query_keys)
         self.page = lru_cache(maxsize=8192)(self.unusual_page)
         self.pages = PageTable(config)
         self.sentinels = frozenset(text.strip().lower() for text in config.sentinel_ids) | {""}
         self.pairs = config.link == "always"
         self._any_id = _getters(paths, config.product_id_template)
         # on an order the top-level id is the order's, not a product's
-        self._order_id = _getters([path for path in paths if key_of(path) != "id"], config.product_id_template)
+        self._order_id = _getters([path for path in paths if values.key_of(path) != "id"], config.product_id_template)
         self._group_id = [compile_path(path) for path in config.product_group_id_path]
         self.has_groups = bool(self._group_id)
 
@@ -59,17 +57,17 @@ class Plan:
             shown["url"] = here.clean
             if referrer and (clean := self.urls.read(referrer).clean):
                 shown["referrer"] = clean
-            if name := text_of(title):
+            if name := privacy.text_of(title):
                 shown["title"] = name
-        named = [(CAMPAIGN_OF_UTM.get(key), text_of(value, MAX_VALUE)) for key, value in here.utm]
+        named = [(CAMPAIGN_OF_UTM.get(key), privacy.text_of(value, privacy.MAX_VALUE)) for key, value in here.utm]
         return Page(shown, {key: text for key, text in named if key and text}, here.miso_id)
 
     def clean_id(self, value: Any) -> str | None:
         """A user or anonymous id as text; None for blanks, sentinels, and what is neither text nor number."""
         kind = type(value)
         if kind is str:
-            text = value.strip() if value.isprintable() else plain(value)
-        elif kind is int and abs(value) < 10**MAX_VALUE:
+            text = value.strip() if value.isprintable() else privacy.plain(value)
+        elif kind is int and abs(value) < 10**privacy.MAX_VALUE:
             text = str(value)
         elif kind is float and value.is_integer():
             text = str(int(value))
@@ -82,6 +80,11 @@ class Plan:
         if text is not None and text[0] == "_":
             return self.config.underscore_prefix + text
         return text
+
+    def anonymous_id(self, value: Any) -> str | None:
+        """As ``clean_id``; a mail address makes nobody anonymous and is none."""
+        text = self.clean_id(value)
+        return None if text is None or privacy.has_mail(text) else text
 
     def product_id(self, item: Json) -> str | None:
         """The id of a product that the object describes, or None."""
@@ -98,7 +101,7 @@ class Plan:
         for get in getters:
             value = get(item)
             if value is not None:
-                found = product_id_of(value)
+                found = values.product_id_of(value)
                 if found is not None:
                     return found.lower() if self.config.product_id_lowercase else found
         return None
@@ -119,7 +122,7 @@ class Plan:
 
     def canonical(self, item: Json) -> Json:
         renames, _ = self.keys.plan(item)
-        return renamed(item, renames) if renames else item
+        return values.renamed(item, renames) if renames else item
 
 
 def _getters(paths: Iterable[str], template: str) -> list[Getter]:

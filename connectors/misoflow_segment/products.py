@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from misoflow import Reject
+from misoflow import Reject, values
 
-from misoflow_segment.call import UUID, Call
+from misoflow_segment.call import Call
 from misoflow_segment.keys import Json
-from misoflow_segment.values import number_of
 
 
 def listed(call: Call) -> list[Json]:
@@ -71,13 +70,13 @@ def with_quantities(call: Call, items: list[Json]) -> Json:
 
 def quantity_of(item: Json) -> int | float:
     """1 where there is none, or none that can be read."""
-    quantity = number_of(item["quantity"]) if "quantity" in item else 1
+    quantity = values.number_of(item["quantity"]) if "quantity" in item else 1
     return 1 if quantity is None else quantity
 
 
 def agreed_miso_id(items: list[Json]) -> str | None:
     """The miso_id of all the products, if they have one and the same."""
     first = items[0].get("miso_id") if items else None
-    if type(first) is not str or not UUID.match(first):
+    if type(first) is not str or not values.UUID.match(first):
         return None
     return first if all(item.get("miso_id") == first for item in items) else None

@@ -7,23 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from misoflow import Custom, ForgetUser, Reject, Skip, User, merge, once
+from misoflow import Custom, ForgetUser, Reject, Skip, User, merge, once, privacy, values
 
 from misoflow_segment.call import Call, mapping
-from misoflow_segment.keys import Json, words
-from misoflow_segment.names import key_of
+from misoflow_segment.keys import PERSONAL, Json
 from misoflow_segment.orders import Outputs
-from misoflow_segment.privacy import MAX_VALUE, has_mail, scalar, text_of
 from misoflow_segment.times import moment_of, parse, written
-from misoflow_segment.values import number_of
 
 SOURCE = "traits"
 OLDEST = 150
 MAX_DESCRIPTION = 2000
-# by their keys in any spelling; none of these leaves, whatever the list of allowed traits says
-PERSONAL = frozenset(
-    words("email phone firstname lastname name username avatar birthday street postalcode ip website title")
-)
 
 
 def identify(call: Call) -> Outputs:
@@ -58,7 +51,7 @@ def alias(call: Call) -> Outputs:
         raise Reject("an alias needs userId and previousId", path)
     if user == previous:
         return [Skip("an alias of an id to itself")]
-    if has_mail(previous):
+    if privacy.has_mail(previous):
         return [Skip("the alias is of a former user id, and Miso cannot merge two users")]
     if call.plan.config.link == "never":
         return [Skip("this instance links no ids")]
@@ -75,7 +68,7 @@ def delete(call: Call) -> Outputs:
 
 def _ids(call: Call) -> tuple[str | None, str | None]:
     user = call.plan.user_id(call.data.get("userId"))
-    anonymous = call.plan.clean_id(call.data.get("anonymousId"))
+    anonymous = call.plan.anonymous_id(call.data.get("anonymousId"))
     if user is None and anonymous is None:
         raise Reject("no_identity: neither userId nor anonymousId names anybody", "$.userId")
     return user, anonymous
@@ -126,26 +119,26 @@ def _group_of(call: Call, traits: Json, fields: Json) -> None:
 def _customs(call: Call, traits: Json, fields: Json, removed: list[str]) -> None:
     custom: Json = {}
     for name in call.plan.config.traits:
-        if name not in traits or name in FIELDS or key_of(name) in PERSONAL:
+        if name not in traits or name in FIELDS or values.key_of(name) in PERSONAL:
             continue
         if traits[name] is None:
             removed.append(f"custom_attributes.{name}")
-        elif (kept := scalar(traits[name])) is not None:
+        elif (kept := privacy.scalar(traits[name])) is not None:
             custom[name] = kept
     if custom:
         fields["custom_attributes"] = custom
 
 
 def _short(value: Any) -> str | None:
-    return text_of(value, MAX_VALUE)
+    return privacy.text_of(value, privacy.MAX_VALUE)
 
 
 def _long(value: Any) -> str | None:
-    return text_of(value, MAX_DESCRIPTION)
+    return privacy.text_of(value, MAX_DESCRIPTION)
 
 
 def _age(value: Any) -> int | None:
-    number = number_of(value)
+    number = values.number_of(value)
     return int(number) if number is not None and 0 <= number <= OLDEST else None
 
 
@@ -156,8 +149,8 @@ def _created(value: Any) -> str | None:
 
 def _id_text(value: Any) -> str | None:
     if type(value) is int:
-        return str(value)[:MAX_VALUE]
-    return text_of(value, MAX_VALUE)
+        return str(value)[: privacy.MAX_VALUE]
+    return privacy.text_of(value, privacy.MAX_VALUE)
 
 
 PLACES = ("city", "state", "country")

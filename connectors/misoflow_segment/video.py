@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from misoflow import Complete, Reject, Skip, Watch, once
+from misoflow import Complete, Reject, Skip, Watch, once, privacy, values
 
 from misoflow_segment.call import Call
 from misoflow_segment.orders import Outputs
-from misoflow_segment.privacy import plain
-from misoflow_segment.values import money_of, product_id_of
 
 
 def paused(call: Call) -> Outputs:
@@ -46,16 +44,16 @@ def _ended(call: Call, asset: Any, *, seen_to_the_end: bool) -> Outputs:
     watch = _watch(call, asset, ended=seen_to_the_end)
     session = call.properties.get("session_id")
     made: Outputs = [watch]
-    if type(session) is str and plain(session):
+    if type(session) is str and privacy.plain(session):
         ids = watch.product_ids or []
-        made = [once(f"watch:{plain(session)[:256]}:{ids[0]}", watch)]
+        made = [once(f"watch:{privacy.plain(session)[:256]}:{ids[0]}", watch)]
     if seen_to_the_end and call.plan.config.video_complete:
         made.append(Complete(product_ids=watch.product_ids, **call.common()))
     return made
 
 
 def _watch(call: Call, asset: Any, *, ended: bool) -> Watch:
-    product_id = product_id_of(asset) or call.plan.order_product_id(call.properties)
+    product_id = values.product_id_of(asset) or call.plan.order_product_id(call.properties)
     if product_id is None:
         raise Reject("no_product_id: the video names no asset", "$.properties")
     return Watch(product_ids=[product_id], duration=_duration(call, ended), **call.common())
@@ -63,7 +61,8 @@ def _watch(call: Call, asset: Any, *, ended: bool) -> Watch:
 
 def _duration(call: Call, ended: bool) -> int | float | None:
     """Seconds: the position, at most the length; the length where a video was seen to its end without a position."""
-    position, length = money_of(call.properties.get("position")), money_of(call.properties.get("total_length"))
+    position = values.money_of(call.properties.get("position"))
+    length = values.money_of(call.properties.get("total_length"))
     if call.properties.get("livestream") is True or not length:
         return position
     if position is None:

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
-from misoflow.connector import Config
+from misoflow.connector import Config, Connector
 from misoflow.errors import ConfigError
 from misoflow.records import INTERACTIONS
 from misoflow.references import is_reference, resolve
-from misoflow.registry import config_type, load_connector
+from misoflow.registry import config_type, fault, load_connector, load_hook, look_in
 from misoflow.rules import Rules
 from misoflow.sections import Section, near, section
 from misoflow.streams import StreamConfig, stream_configs
@@ -144,6 +144,7 @@ def load(path: Path | str, *, strict: bool = False) -> Settings:
     """Read plugins.toml. ConfigError for what concerns all; with ``strict`` for a broken instance too."""
     path = Path(path)
     tree = _parse(path)
+    look_in(path.parent)
     warnings: list[tuple[str, str]] = []
     _unknown(tree, ("miso", "engine", "instances"), "")
     engine = section(EngineConfig, resolve(tree.get("engine", {}), "engine", path.parent, warnings), "engine")
@@ -216,6 +217,9 @@ def _instance(
     config = section(model, {key: item for key, item in resolved.items() if key not in RESERVED}, where)
     if common.miso not in miso:
         raise ConfigError(f"{where}.miso", f"there is no [miso.{common.miso}]{near(common.miso, list(miso))}")
+    if common.hook is not None:
+        load_hook(common.hook, f"{where}.hook")
+    _can_start(connector, config, where)
     key = miso[common.miso].user_id_key
     return InstanceConfig(
         name,
@@ -234,6 +238,16 @@ def _instance(
         common.hook,
         stream_configs(connector.streams, common.backfill, f"{where}.backfill"),
     )
+
+
+def _can_start(connector: type[Connector[Any]], config: Config, where: str) -> None:
+    """A connector that cannot be made is found here, before any of its deliveries is."""
+    try:
+        connector(config)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(where, f"its connector cannot start: {fault(error)}") from None
 
 
 def _literal(table: Any, keys: tuple[str, ...], where: str, warnings: list[tuple[str, str]]) -> None:
@@ -277,9 +291,14 @@ def masked(settings: Settings) -> dict[str, Any]:
                 "miso": one.miso,
                 "drop": list(one.drop),
                 "dedup": one.dedup_days,
+                "limits": plain(one.limits),
                 "origins": list(one.origins),
                 "hook": one.hook,
                 "rules": len(one.rules),
+                "backfill": {
+                    stream: pull.model_dump(mode="json", by_alias=True, exclude_none=True)
+                    for stream, pull in one.backfill.items()
+                },
                 **plain(one.config),
             }
             for name, one in settings.instances.items()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from misoflow.config import InstanceConfig, MisoConfig, Settings
 from misoflow.connector import Connector, Event
-from misoflow.errors import ConfigError
-from misoflow.registry import load_connector
+from misoflow.registry import load_connector, load_hook
 
 DAY_MS = 24 * 3600 * 1000
 NAMESPACE = hashlib.sha1(b"misoflow", usedforsecurity=False).digest()[:16]
@@ -30,7 +28,7 @@ class Instance:
         self.drop = frozenset(config.drop)
         self.dedup_ms = (config.dedup_days or self.connector.dedup_days) * DAY_MS
         self._user_key = user_key(miso)
-        self._hook = load_hook(config.hook, name) if config.hook else None
+        self._hook = load_hook(config.hook, f"instances.{name}.hook") if config.hook else None
         self._seed = NAMESPACE + f"{name}\0".encode()
 
     def user_id(self, plain: str) -> str:
@@ -92,16 +90,3 @@ class Instances:
         """A platform's user id as this Miso environment knows it."""
         key = user_key(miso)
         return plain if key is None else hashed(key, plain)
-
-
-Hook = Callable[[Event], Event | Iterable[Event] | None]
-
-
-def load_hook(spec: str, instance: str) -> Hook:
-    """``module:function``; ConfigError with the setting's path when it cannot be had."""
-    module, _, function = spec.partition(":")
-    try:
-        hook: Hook = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"instances.{instance}.hook", f"{spec!r} cannot be loaded: {error}") from None
-    return hook

@@ -183,9 +183,11 @@ class Intake:
     async def _retry(self, letters: list[DeadLetter]) -> dict[str, int]:
         chunk = Chunk(now=now_ms())
         seen: set[tuple[str, bytes]] = set()
+        untried = 0
         for letter in letters:
             instance = self._instances.get(letter.instance)
             if instance is None or letter.in_flight:
+                untried += 1
                 continue
             if not await self._store.run(events.is_dead, letter.event):
                 continue  # somebody was faster
@@ -195,6 +197,7 @@ class Intake:
             else:
                 found, why = split(instance, packed.request())
                 if why is not None:
+                    untried += 1
                     continue
                 chunk.settled.append((letter.event, "it could be split after all"))
             keys = [(instance.name, event_hash(instance.name, event.id)) for event in found]
@@ -205,7 +208,8 @@ class Intake:
                 made = self._one(chunk, instance, event, letter.delivery, 0, before_)
                 self._admit(chunk, made, before_, seen)
         await self._commit(chunk)
-        return dict(Counter(made.state for made in chunk.outcomes))
+        states = Counter(made.state for made in chunk.outcomes)
+        return dict(states + Counter(dead=untried))
 
     async def replay(self, instance: Instance, delivery: Delivery) -> dict[str, int]:
         """The skipped and dead events of a stored delivery through today's code."""

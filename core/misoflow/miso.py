@@ -182,7 +182,8 @@ def _refused(answer: Response) -> Later | Stop | None:
     message = _message(answer)
     match answer.status:
         case 401:
-            return Stop("Miso refuses the API key", "set miso.api_key to the environment's secret key")
+            fix = "set miso.api_key to the environment's secret key, and start misoflow again"
+            return Stop("Miso refuses the API key", fix)
         case 403:
             return Stop("Miso refuses this key here, it looks like a publishable one", "use the secret API key")
         case 400 if "playground" in message.lower():

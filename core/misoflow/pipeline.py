@@ -27,6 +27,7 @@ DATA_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionErro
 PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$.-]{0,63}", re.ASCII)
 """What the name of a field looks like, and an e-mail address, a phone number or a full name does not."""
 KINDS: dict[type, str] = {cls: kind for kind, cls in INTERACTIONS.items()}
+HOOKED_AWAY = "the instance's hook dropped it"
 DELIVERY = "delivery"
 """The topic under which a delivery that cannot be split is accounted for."""
 
@@ -204,7 +205,7 @@ class Translator:
         try:
             hooked = instance.hooked(event)
             if not hooked:
-                made.reason = "the instance's hook dropped it"
+                made.reason = HOOKED_AWAY
             for one in hooked:
                 for output in instance.connector.translate(one):
                     work.take(output)

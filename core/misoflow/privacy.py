@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-MAIL = re.compile(r"[^\s@<>()\[\],;:\"'/?&=#]{1,64}(?:@|%40)[^\s@<>()\[\],;:\"'/?&=#]{1,255}", re.IGNORECASE)
+MAIL = re.compile(r"[^\s@<>()\[\],;:\"'/?&=#]{1,64}(?:@|%(?:25)*40)[^\s@<>()\[\],;:\"'/?&=#]{1,255}", re.IGNORECASE)
 MAX_URL = 2048
 MAX_TEXT = 512
 MAX_VALUE = 256
@@ -23,14 +23,14 @@ _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 
 
 def without_mail(text: str) -> str:
-    """The text with everything that looks like a mail address cut out."""
-    if "@" not in text and "%40" not in text:
+    """The text with everything that looks like a mail address cut out, however often it was percent-encoded."""
+    if "@" not in text and "40" not in text:
         return text
     return MAIL.sub("", text).strip()
 
 
 def has_mail(text: str) -> bool:
-    return ("@" in text or "%40" in text) and MAIL.search(text) is not None
+    return ("@" in text or "40" in text) and MAIL.search(text) is not None
 
 
 def plain(text: str) -> str:

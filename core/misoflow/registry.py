@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
+import traceback
 import typing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
-from misoflow.connector import Config, Connector
+from misoflow.connector import Config, Connector, Event
 from misoflow.errors import ConfigError
 
 GROUP = "misoflow.connectors"
+Hook = Callable[[Event], Event | Iterable[Event] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ def _info(point: EntryPoint) -> ConnectorInfo:
 def load_connector(name: str, where: str = "connector") -> type[Connector[Any]]:
     """The class behind an installed name, or behind ``module:Class`` for a plugin that is not installed.
 
+    Such a module may stand beside plugins.toml (``look_in``).
+
     ConfigError at the TOML path ``where`` when it is unknown or cannot be imported.
     """
     if ":" in name:
@@ -61,16 +68,51 @@ def load_connector(name: str, where: str = "connector") -> type[Connector[Any]]:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(where, f"{name!r} is not installed (installed: {', '.join(known) or 'none'}){hint}")
         value = known[name].value
-    module, _, attribute = value.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise ConfigError(where, f"{name!r} needs the module {error.name!r}; pip install 'misoflow[{name}]'") from error
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(where, f"{name!r} cannot be loaded: {error}") from error
+    found = _attribute(value, name, where)
     if not (isinstance(found, type) and issubclass(found, Connector)):
         raise ConfigError(where, f"{value!r} is not a Connector")
     return found
+
+
+def load_hook(spec: str, where: str) -> Hook:
+    """An instance's own ``module:function``; ConfigError at the TOML path ``where`` when it cannot be had."""
+    found = _attribute(spec, spec, where)
+    if not callable(found):
+        raise ConfigError(where, f"{spec!r} is not a function")
+    hook: Hook = found
+    return hook
+
+
+def look_in(folder: Path) -> None:
+    """Modules of connectors and hooks that are not installed may stand in this folder; installed ones go first."""
+    place = str(folder.resolve())
+    if place not in sys.path:
+        sys.path.append(place)
+
+
+def _attribute(value: str, name: str, where: str) -> Any:
+    """What ``module:attribute`` names. ConfigError whatever its module does: it may break its own instances only."""
+    module, _, attribute = value.partition(":")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        fix = f"pip install 'misoflow[{name}]'"
+        if ":" in name:
+            fix = f"put {error.name}.py beside plugins.toml" if error.name == module else f"install {error.name}"
+        raise ConfigError(where, f"{name!r} needs the module {error.name!r}; {fix}") from error
+    except Exception as error:
+        raise ConfigError(where, f"{name!r} cannot be loaded: {fault(error)}") from error
+    if not hasattr(found, attribute):
+        raise ConfigError(where, f"{name!r} cannot be loaded: the module {module!r} has no {attribute!r}")
+    return getattr(found, attribute)
+
+
+def fault(error: Exception) -> str:
+    """What is wrong with somebody's code and where. Only texts of Python's own are shown: others may hold a secret."""
+    if isinstance(error, ImportError | SyntaxError):
+        return str(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def config_type(connector: type[Connector[Any]]) -> type[Config]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from misoflow.config import Settings
 
 SECONDS = 10.0
+STEP = 0.1
 SHOWN = 64 * 1024
 
 
@@ -34,6 +38,26 @@ def receiver_url(settings: Settings) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         host = settings.engine.host
         return _reachable(f"http://{f'[{host}]' if ':' in host else host}:{settings.engine.port}")
+
+
+def listening(settings: Settings, url: str | None, seconds: float, say: Callable[[str], None]) -> str:
+    """The receiver's address, once something listens there; after ``seconds`` whether it does or not."""
+    deadline = time.monotonic() + seconds
+    told = False
+    while True:
+        base = (url or receiver_url(settings)).rstrip("/")
+        parts = urlsplit(base)
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            socket.create_connection((parts.hostname or "", port), timeout=SECONDS).close()
+            return base
+        except OSError:
+            if time.monotonic() >= deadline:
+                return base
+        if not told:
+            say(f"waiting for {base} to answer")
+            told = True
+        time.sleep(STEP)
 
 
 def _reachable(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import importlib.util
 import json
 import subprocess
@@ -75,6 +76,18 @@ class Acme(Connector[AcmeConfig]):
             raise LookupError(topic)
         return Request(b'{"events":[{"id":"s","topic":"cart.added","sku":"p","visitor":"v"}]}')
 '''
+
+
+HOOK = """
+def clean(event):
+    return None if event.topic == "ignored" else event
+"""
+HOOKED = {
+    "ignored": ("skipped", "the instance's hook dropped it"),
+    "cart.added": ("skipped", "this instance drops add_to_cart"),
+    "user.saved": ("translated", None),
+    "user.gone": ("translated", None),
+}
 
 
 @pytest.fixture
@@ -172,6 +185,23 @@ class TestExplain:
         result = misoflow("explain", acme, "--topic", "cart.added")
         assert "cart.added  s  translated" in result.stdout
         assert '"product_ids"' in result.stdout
+
+    def test_an_instance_with_all_that_the_engine_does_around_it(
+        self, acme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its hook, what it drops and the form of its user ids; from plugins.toml in the folder."""
+        (tmp_path / "acme_hook.py").write_text(HOOK)
+        instance = f'connector = "{acme}"\nsigning_secret = "s"\nhook = "acme_hook:clean"\ndrop = ["add_to_cart"]\n'
+        miso = f'[miso]\napi_key = "k"\nuser_ids = "hmac"\nuser_id_key = "{"k" * 16}"\n'
+        (tmp_path / "plugins.toml").write_text(f"{miso}[instances.shop]\n{instance}")
+        monkeypatch.chdir(tmp_path)
+        body = {"events": [{"id": topic, "topic": topic, "sku": "p", "visitor": "v"} for topic in HOOKED]}
+        found = explained(misoflow("explain", "shop", "-", "--json", stdin=json.dumps(body)))
+        assert [(event["outcome"], event["reason"]) for event in found] == list(HOOKED.values())
+        hashed = hmac.new(b"k" * 16, b"u1", "sha256").hexdigest()
+        assert [one["record"]["user_id"] for event in found for one in event["records"]] == [hashed, hashed]
+        result = misoflow("explain", "shop", "-", "--set", "currency=EUR", stdin="{}")
+        assert (result.exit_code, "plugins.toml" in result.stderr) == (2, True)
 
     @pytest.mark.parametrize(
         "arguments",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -189,13 +190,16 @@ def test_tail_shows_events_with_their_fate(site: Site) -> None:
 def test_tail_follows(site: Site) -> None:
     process = spawn(site.folder, "tail", "--json", "-n", "0")
     try:
-        time.sleep(1)
-        site.send(viewed(100, product_id="p1"))
         assert process.stdout is not None
-        seen = []
-        while not seen or seen[-1]["state"] == "pending":
+        for number in range(100, 160):  # it shows what comes after its start, and does not say when that was
+            site.send(viewed(number, product_id="p1"))
+            if select.select([process.stdout], [], [], 1)[0]:
+                break
+        seen = [json.loads(process.stdout.readline())]
+        while seen[-1]["state"] == "pending":
             assert select.select([process.stdout], [], [], 15)[0], seen
-            seen.append(json.loads(process.stdout.readline()))
+            line = json.loads(process.stdout.readline())
+            seen += [line] if line["row"] == seen[0]["row"] else []
         assert seen[-1]["state"] == "delivered"
         assert len({line["row"] for line in seen}) == 1
     finally:
@@ -213,7 +217,34 @@ def test_simulate_sends_a_fresh_signed_sample(site: Site) -> None:
     assert after["accepted"] - before["accepted"] == 2
     assert after["duplicates"] == before["duplicates"]
     assert site.misoflow("simulate", "web", "No Such Event").returncode == 2
-    assert site.misoflow("simulate", "web", "Product Viewed", "--url", "http://127.0.0.1:9").returncode == 69
+    nowhere = ("--url", "http://127.0.0.1:9", "--wait", "0")
+    assert site.misoflow("simulate", "web", "Product Viewed", *nowhere).returncode == 69
+
+
+def test_simulate_waits_for_a_receiver_that_is_just_starting(sandbox: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, sandbox)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    simulating = spawn(tmp_path, "simulate", "web", "--url", f"http://127.0.0.1:{port}", "--wait", "30")
+    assert simulating.stderr is not None
+    assert "waiting for" in simulating.stderr.readline()
+    running = spawn(tmp_path, "run", "--port", port, "--admin-port", "0")
+    try:
+        out, _ = simulating.communicate(timeout=30)
+        assert (simulating.returncode, "200" in out) == (0, True)
+        assert site.settle()["accepted"] == 1
+    finally:
+        stop(running)
+
+
+def test_status_reads_a_store_whose_tables_are_just_being_made(sandbox: str, tmp_path: Path) -> None:
+    site = Site(tmp_path, sandbox)
+    assert site.counts()["accepted"] == 0  # and the key is made
+    (tmp_path / "var" / "store.db").touch(mode=0o600)
+    (tmp_path / "var" / "inbox.db").touch(mode=0o600)
+    assert site.counts()["accepted"] == 0
+    assert site.misoflow("tail", "--no-follow").returncode == 0
+    assert site.misoflow("dead", "list").returncode == 0
 
 
 def test_dead_letters_are_listed_shown_scrubbed_and_tried_again(site: Site) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import tomllib
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,61 @@ def test_a_broken_instance_does_not_take_the_others_along(tmp_path: Path) -> Non
     assert settings.broken["bad"].where == "instances.bad.connector"
 
 
+CODE = """
+from misoflow import Config, Connector
+{top}
+
+
+class MineConfig(Config):
+    '''No settings.'''
+
+
+class Mine(Connector[MineConfig]):
+    '''Makes nothing.'''
+
+    def __init__(self, config):
+        super().__init__(config)
+        {start}
+
+    def translate(self, event):
+        return []
+
+
+def clean(event):
+    return event
+
+
+no_function = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "start", "top", "problem"),
+    [
+        ("connector = '{module}:Mine'\nhook = '{module}:clean'", "", "", None),
+        ("connector = '{module}:Mine'\nhook = 'nowhere_at_all:clean'", "", "", "nowhere_at_all.py beside plugins.toml"),
+        ("connector = '{module}:Mine'\nhook = '{module}:cleen'", "", "", "has no 'cleen'"),
+        ("connector = '{module}:Mine'\nhook = '{module}:no_function'", "", "", "is not a function"),
+        ("connector = '{module}:Mine'", "raise OSError('canary')", "", "cannot start: OSError at"),
+        ("connector = '{module}:Mine'", "return (", "", "was never closed"),
+        ("connector = '{module}:Mine'", "", "raise OSError('canary')", "cannot be loaded: OSError at"),
+    ],
+)
+def test_somebodys_own_code_stands_beside_the_file_and_breaks_its_own_instance_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, start: str, top: str, problem: str | None
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    module = f"mine_{uuid.uuid4().hex}"
+    (tmp_path / f"{module}.py").write_text(CODE.format(start=start, top=top))
+    settings = load(write(tmp_path, f"{GOOD}[instances.mine]\n{table.format(module=module)}\n"))
+    assert "web" in settings.instances
+    if problem is None:
+        assert settings.broken == {}
+    else:
+        assert problem in str(settings.broken["mine"])
+        assert "canary" not in str(settings.broken["mine"])
+
+
 def test_two_instances_that_may_deliver_the_same_orders_are_warned_of(tmp_path: Path) -> None:
     both = GOOD + "[instances.app]\nconnector = 'segment'\nshared_secret = 'x'\n"
     assert "checkout" in str(load(write(tmp_path, both)).warnings)
@@ -200,7 +257,6 @@ def test_every_setting_is_documented() -> None:
 
 def test_the_registry_imports_nothing() -> None:
     import subprocess
-    import sys
 
     code = "import sys; from misoflow.registry import installed; print(*installed()); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

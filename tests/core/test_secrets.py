@@ -599,7 +599,7 @@ COMMANDS: dict[str, tuple[list[str], int, str | None]] = {
     "check": (["check"], 78, None),
     "config check": (["config", "check"], 0, None),
     "config show": (["config", "show"], 0, None),
-    "simulate": (["simulate", "shop", "--url", NOWHERE], 69, None),
+    "simulate": (["simulate", "shop", "--url", NOWHERE, "--wait", "0"], 69, None),
     "simulate nothing": (["simulate", "shop", "nothing"], 2, None),
     "backfill --dry-run": (["backfill", "web", "--dry-run"], 2, None),
     "init": (["init", "--yes"], 78, None),

@@ -450,6 +450,25 @@ def test_custom_context_is_flat_bounded_and_listed() -> None:
     assert len(json.dumps(bounded["context"])) < 8000
 
 
+@pytest.mark.parametrize("mail", ["jo.doe@shop.example", "jo.doe%40shop.example", "jo.doe%252540shop.example"])
+def test_a_mail_address_leaves_in_no_place_and_as_no_key(mail: str) -> None:
+    keyed = {mail: "x", "code": mail, "inner": {"mail": mail}}
+    properties = {"product_id": "p", "coupon": keyed, "affiliation": [mail], "store": keyed, "reason": f"of {mail}"}
+    context = {
+        "campaign": {"name": mail},
+        "page": {"url": f"https://shop.example/{mail}/?q={mail}&utm_term={mail}#{mail}", "title": mail},
+    }
+    made = record(track("Product Viewed", properties, context=context, anonymousId=mail), properties=["store"])
+    assert "doe" not in json.dumps(made)
+    assert made["user_id"]
+
+
+def test_an_object_brings_no_personal_field_and_only_where_it_is_listed() -> None:
+    inner = {"id": 7, "First Name": "Jo", "phone": "+49 170 1234567", "+49 170 1234567": 1, "city_id": "b"}
+    made = record(track("Product Viewed", {"product_id": "p", "coupon": inner, "store": inner}), properties=["store"])
+    assert made["context"]["custom_context"] == {"segment_event": "Product Viewed", "store_id": 7, "store_city_id": "b"}
+
+
 def test_consent() -> None:
     def with_consent(granted: Any) -> dict[str, Any]:
         return view(context={"consent": {"categoryPreferences": granted}})

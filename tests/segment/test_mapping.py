@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import pytest
 from misoflow import INTERACTIONS, Reject
 from misoflow.rules import Rules
+from misoflow.values import key_of, snake
 from misoflow_segment.mapping import CALLS, TOPICS, TRACKS
-from misoflow_segment.names import BEYOND, SPEC, TABLE, VIDEO, key_of, resolve, snake, spellings
+from misoflow_segment.names import BEYOND, SPEC, TABLE, VIDEO, resolve, spellings
 
 from tests.segment.kit import SAMPLES, call, events, plain, record, segment, track, translate
 

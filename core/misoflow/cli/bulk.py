@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
 from enum import StrEnum
@@ -73,6 +72,8 @@ def upload(
     quiet: Quiet = False,
 ) -> None:
     """Files straight to Miso: checked first, bad records set aside. The same command goes on where one ended."""
+    import asyncio
+
     settings = load(config)
     environment = environment_of(settings, miso)
     out = Output(as_json=as_json, quiet=quiet)
@@ -153,6 +154,8 @@ def _rules(path: Path) -> Any:
 
 async def run_upload(out: Output, make: Any, wanted: Any) -> Upload:
     """The upload, shown while it goes; Ctrl-C ends it without a loss."""
+    import asyncio
+
     running: Upload = make(wanted)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -242,6 +245,7 @@ def validate(
     paths: Paths,
     file_format: Formatted = None,
     mapping: Mapped = None,
+    config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

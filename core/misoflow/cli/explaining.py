@@ -13,40 +13,59 @@ from misoflow.connector import Config, Connector, Event, Request
 from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Merge, Once, Skip
 from misoflow.encode import encode
 from misoflow.errors import ConfigError, Reject
-from misoflow.pipeline import DELIVERY, describe
-from misoflow.records import ForgetUser, Product, RemoveProduct, User
+from misoflow.instances import Instance
+from misoflow.pipeline import DELIVERY, HOOKED_AWAY, describe
+from misoflow.records import ForgetUser, Interaction, Product, RemoveProduct, User
 
 KINDS = {Product: "product", User: "user", ForgetUser: "forget_user", RemoveProduct: "remove_product"}
 STAND_IN = "a-stand-in-for-a-secret-that-explain-does-not-need"
 
 
-def explain(connector: Connector[Any], request: Request) -> dict[str, Any]:
-    """``{"events": [...]}`` of a request body, as the engine would split and translate it."""
+def explain(connector: Connector[Any], request: Request, instance: Instance | None = None) -> dict[str, Any]:
+    """``{"events": [...]}`` of a request body, as the engine would split and translate it.
+
+    With an ``instance`` what the engine applies around its connector too: hook, ``drop``, the form of user ids.
+    """
     try:
         events = list(connector.events(request))
     except Exception as error:
         return {"events": [_outcome("", DELIVERY, "rejected", *_reason(error))]}
-    return {"events": [explain_event(connector, event, request.received_at) for event in events]}
+    return {"events": [explain_event(connector, event, request.received_at, instance) for event in events]}
 
 
-def explain_event(connector: Connector[Any], event: Event, received_at: datetime | None) -> dict[str, Any]:
+def explain_event(
+    connector: Connector[Any], event: Event, received_at: datetime | None, instance: Instance | None = None
+) -> dict[str, Any]:
     """One event's outcome with its records; a bad record rejects the event, as in the engine."""
     stamped = Event(event.id, event.topic, event.data, event.received_at or received_at)
     records: list[dict[str, Any]] = []
     effects: list[str] = []
     reason = None
     try:
-        for output in connector.translate(stamped):
+        hooked = [stamped] if instance is None else instance.hooked(stamped)
+        reason = None if hooked else HOOKED_AWAY
+        for output in (output for one in hooked for output in connector.translate(one)):
             if isinstance(output, Skip):
                 reason = reason or output.reason
+            elif (kind := _dropped(output, instance)) is not None:
+                reason = reason or f"this instance drops {kind}"
             else:
-                records += _records(output)
+                records += _records(output, instance)
                 effects += _effects(output)
     except Exception as error:
         return _outcome(event.id, event.topic, "rejected", *_reason(error))
     if records or effects:
         return _outcome(event.id, event.topic, "translated", reason, None, records, effects)
     return _outcome(event.id, event.topic, "skipped", reason or "the connector makes nothing of it", None)
+
+
+def _dropped(output: Any, instance: Instance | None) -> str | None:
+    """The type of an interaction that the instance does not send."""
+    record = output.record if isinstance(output, Once) else output
+    if instance is None or not isinstance(record, Interaction):
+        return None
+    kind = str(record.__struct_config__.tag)
+    return kind if kind in instance.drop else None
 
 
 def _outcome(
@@ -73,7 +92,7 @@ def _reason(error: Exception) -> tuple[str, str]:
     return (error.reason, error.path) if isinstance(error, Reject) else (describe(error), "$")
 
 
-def _records(output: Any) -> Iterator[dict[str, Any]]:
+def _records(output: Any, instance: Instance | None) -> Iterator[dict[str, Any]]:
     """The record in an output, validated; effects without one give none."""
     match output:
         case Once(record=record) | Latest(record=record) | Merge(part=record):
@@ -82,6 +101,9 @@ def _records(output: Any) -> Iterator[dict[str, Any]]:
             return
         case _:
             record = output
+    user_id = getattr(record, "user_id", None)
+    if instance is not None and user_id:
+        record = msgspec.structs.replace(record, user_id=instance.user_id(user_id))
     late = isinstance(getattr(record, "anonymous_id", None), LateId)
     plain = msgspec.json.decode(encode(record, late=late))
     yield {"kind": KINDS.get(type(record), "interaction"), "record": plain}

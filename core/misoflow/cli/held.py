@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import sys
@@ -42,8 +41,12 @@ def get(
     key: Annotated[str, typer.Argument(metavar="ID", help="Its id.")],
     miso: MisoName = None,
     config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """One product or user as Miso holds it, as JSON."""
+    import asyncio
+
     _dataset(kind)
     environment = environment_of(load(config), miso)
     from misoflow.bulk import remote
@@ -51,7 +54,7 @@ def get(
     found = asyncio.run(remote.get(environment, kind.value, _id_sent(environment, kind, key)))
     if found is None:
         fail(f"Miso {environment.name} has no such {kind.removesuffix('s')}: {key}", PART)
-    print(json.dumps(found, indent=2 if sys.stdout.isatty() else None))
+    print(json.dumps(found, indent=2 if sys.stdout.isatty() and not as_json else None))
 
 
 @app.command()
@@ -61,8 +64,11 @@ def ids(
     miso: MisoName = None,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Every id that Miso holds, one a line."""
+    import asyncio
+
     _dataset(kind)
     if type_ is not None and kind is not Kind.products:
         fail("--type is for products", USAGE)
@@ -106,6 +112,8 @@ def delete(
     quiet: Quiet = False,
 ) -> None:
     """Delete products, users, or all interactions of users at Miso. It cannot be undone."""
+    import asyncio
+
     wanted = list(dict.fromkeys([*(keys or []), *_listed(ids_file)]))
     if not wanted:
         fail("name the ids, or a file of them with --ids-file", USAGE)

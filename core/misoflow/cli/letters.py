@@ -124,6 +124,8 @@ def retry(
     else:
         states = ", ".join(f"{n:,} {state}" for state, n in sorted(done["states"].items()))
         out.text(f"{plural(done['tried'], 'dead letter')} tried again: {states or 'nothing to do'}")
+        if done["states"].get("dead"):
+            out.say("what is dead again has a new number: misoflow dead list")
     raise typer.Exit(PART if done["states"].get("dead") else OK)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,6 +51,8 @@ def sync(
     quiet: Quiet = False,
 ) -> None:
     """Upload products, then delete those of --prefix, --type or --all that are gone from the files."""
+    import asyncio
+
     from misoflow.bulk.look import look
     from misoflow.bulk.sync import Scope
     from misoflow.bulk.upload import Wanted, check_bad_file
@@ -126,6 +127,8 @@ def _foretold(out: Output, counts: dict[str, Any], good: int, bad: int, *, whole
 
 def _uploaded(out: Output, wanted: Wanted) -> tuple[int, dict[str, Any]]:
     """The upload's exit code and summary."""
+    import asyncio
+
     from misoflow.bulk.upload import Upload
 
     for file in wanted.files:
@@ -147,6 +150,8 @@ def _too_many(counts: dict[str, Any], yes: bool, miso: str) -> str:
 
 
 def _take_away(out: Output, miso: MisoConfig, gone: list[str]) -> None:
+    import asyncio
+
     from misoflow.bulk import remote
 
     asyncio.run(remote.delete(miso, "products", gone, lambda done: deletion_told(out, done, len(gone))))

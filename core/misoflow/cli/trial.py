@@ -30,7 +30,7 @@ from misoflow.cli.output import Output, printable
 
 @app.command()
 def explain(
-    connector: Annotated[str, typer.Argument(help="A connector, or with --config one of its instances.")],
+    connector: Annotated[str, typer.Argument(help="A connector, or an instance of the settings file.")],
     file: Annotated[Path | None, typer.Argument(metavar="[FILE|-]", help="A request's body; - or none: input.")] = None,
     topic: Annotated[
         str | None, typer.Option(help="FILE is the data of one event of this topic; without FILE: a sample of it.")
@@ -38,7 +38,8 @@ def explain(
     path: Annotated[str, typer.Option(help="Path below /hooks/<instance> the body was sent to.")] = "",
     given: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting.")] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Where CONNECTOR may be an instance of.")
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="The settings file; else plugins.toml, if there is one."),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -47,32 +48,48 @@ def explain(
     from misoflow.cli import explaining
     from misoflow.connector import Event
 
-    made = _connector(connector, given or [], config)
+    made, instance = _subject(connector, given or [], config)
     body = _payload(file)
     if body is None and topic is None:
         fail("give a file, pipe a payload in, or name a --topic to see a sample", USAGE)
     if body is None:
         sample = replace(_sample(made, topic or ""), received_at=datetime.now(UTC))
-        found = explaining.explain(made, sample)
+        found = explaining.explain(made, sample, instance)
     elif topic is None:
-        found = explaining.explain(made, explaining.request_of(made, body, path))
+        found = explaining.explain(made, explaining.request_of(made, body, path), instance)
     else:
         request = explaining.request_of(made, body, path)
         event = Event("explain", topic, _json(body))
-        found = {"events": [explaining.explain_event(made, event, request.received_at)]}
+        found = {"events": [explaining.explain_event(made, event, request.received_at, instance)]}
     _explained(Output(as_json=as_json, quiet=quiet), found)
 
 
-def _connector(name: str, given: list[str], config: Path | None) -> Any:
+def _subject(name: str, given: list[str], config: Path | None) -> tuple[Any, Any]:
+    """A connector, and the instance it belongs to where ``name`` is one's."""
+    from misoflow.instances import Instance
+    from misoflow.registry import installed, look_in
+
+    if config is None and ":" not in name and name not in installed() and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    if config is None:
+        look_in(Path())
+        return _connector(name, given), None
+    settings = load(config)
+    if name not in settings.instances and name not in settings.broken:
+        return _connector(name, given), None
+    if given:
+        fail(f"--set is for a connector; {name} is an instance: change {config.name}", USAGE)
+    one = _instance(settings, name, config)
+    instance = Instance(name, one, settings.miso[one.miso])
+    return instance.connector, instance
+
+
+def _connector(name: str, given: list[str]) -> Any:
     from misoflow.cli import explaining
     from misoflow.errors import ConfigError
     from misoflow.registry import config_type, load_connector
     from misoflow.rules import Rules
 
-    if config is not None:
-        settings = load(config)
-        if name in settings.instances or name in settings.broken:
-            return _ready_made(_instance(settings, name, config))
     try:
         tree = explaining.parse_settings(given)
         rules = Rules.compile(tree.pop("rules", []), where="--set rules", hash_key=None)
@@ -128,7 +145,7 @@ def _sample(connector: Any, topic: str) -> Any:
         return connector.sample(topic)
     except LookupError:
         known = ", ".join(connector.topics) or "none"
-        fail(f"no sample of {topic!r}; topics: {known}", USAGE)
+        fail(f"the connector has no sample of {topic!r}; its topics: {known}", USAGE)
 
 
 def _explained(out: Output, found: dict[str, Any]) -> None:
@@ -157,6 +174,7 @@ def simulate(
     topic: Annotated[str | None, typer.Argument(help="Which sample; else the connector's first.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Send this many.")] = 1,
     url: Annotated[str | None, typer.Option(help="Where the receiver listens; else as it said at its start.")] = None,
+    wait: Annotated[float, typer.Option(metavar="SECONDS", help="For a receiver that is just starting.")] = 10.0,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -167,8 +185,8 @@ def simulate(
     topic = topic or (made.topics[0] if made.topics else "")
     from misoflow import simulate as sending
 
-    base = (url or sending.receiver_url(settings)).rstrip("/")
     out = Output(as_json=as_json, quiet=quiet)
+    base = sending.listening(settings, url, wait, out.say)
     refused = 0
     for _ in range(count):
         try:

@@ -87,9 +87,13 @@ class Store:
 def reader(data: Path, vault: Vault) -> Tx | None:
     """A read-only view for other processes (wrap reads in BEGIN/COMMIT for one snapshot); None without a store."""
     try:
-        return Tx(open_for_reading(data / FILE), vault)
+        db = open_for_reading(data / FILE)
     except apsw.CantOpenError:
         return None
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name='meta'").get:  # its owner is just making it
+        db.close()
+        return None
+    return Tx(db, vault)
 
 
 def progress(data: Path) -> Progress | None:
