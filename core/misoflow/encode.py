@@ -46,6 +46,13 @@ _MEASURES = {
 PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 NO_TIME = "an interaction needs a timestamp: Miso would take its own clock's"
 TIMES = ("created_at", "published_at", "updated_at")
+_MEANT = {
+    "dT": "must be a time with a zone, like 2026-10-01T08:00:00.000Z",
+    "(T": "must be a date, or a time with a zone, like 2026-10-01 or 2026-10-01T08:00:00Z",
+    ":[!": "is not a URL",
+    "{12}": "must be a UUID",
+}
+"""A part of each pattern in ``misoflow.records`` → what msgspec's sentence about it means."""
 
 
 def encode(record: Record, *, late: bool = False) -> bytes:
@@ -130,6 +137,8 @@ def _refusal(error: msgspec.ValidationError, record: Any) -> Reject:
     text, path = (head, tail.rstrip("`")) if mark else (tail, "$")
     if text.startswith("Invalid enum value"):
         text = "is none of the values that Miso takes here"
+    if text.startswith("Expected `str` matching regex "):
+        text = next((meant for part, meant in _MEANT.items() if part in text), text)
     if "[...]" in path:
         path = path.replace("[...]", _null_key(record, path), 1)
     return Reject(text, path)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
 
+import msgspec
 import pytest
 
-from tests.bulk.kit import Place, interaction
+from tests.bulk.kit import Place, interaction, lines
 
 RECORDS = 300
 
@@ -68,6 +70,45 @@ def test_ctrl_c_ends_it_without_a_loss(place: Place) -> None:
     place.sandbox.faults.rules.clear()
     resumed(place, "i.jsonl")
     assert set(place.held().values()) == {1}
+
+
+def test_ctrl_c_does_not_wait_for_a_pipe(place: Place) -> None:
+    process = place.start("upload", "interactions", "-", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(lines([interaction(number) for number in range(RECORDS)]).decode())
+    process.stdin.flush()
+    while not place.posts():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)  # while the pipe is open
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "sends all of a pipe again" in errors
+
+
+def test_a_second_ctrl_c_does_not_wait_for_miso(place: Place) -> None:
+    place.file("i.jsonl", [interaction(number) for number in range(RECORDS)])
+    place.fault(delay=600, times=-1)
+    process = place.start("upload", "interactions", "i.jsonl")
+    while not any("seal" in line for line in place.journal(absent=[])):
+        time.sleep(0.01)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    while "once more ends it" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    place.sandbox.faults.rules.clear()
+    resumed(place, "i.jsonl")
+
+
+def test_what_sent_nothing_stands_in_nobodys_way(place: Place) -> None:
+    place.file("i.jsonl", [])
+    place.file("cut.json", b"[")
+    place.misoflow("upload", "interactions", "cut.json", code=1)
+    place.file("cut.json", b"[%s]" % msgspec.json.encode(interaction(1)))
+    assert place.json("upload", "interactions", "cut.json")["delivered"] == 1
 
 
 def test_two_files_share_batches_and_go_on_together(place: Place) -> None:

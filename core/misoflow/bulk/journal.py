@@ -73,7 +73,7 @@ class Journal:
         self.ended = False
         self.resumed = False
         lines = [] if restart else self._lines()
-        if lines and (lines[0] != head) and not self._over(lines):
+        if lines and lines[0] != head and self._begun(lines):
             self._file.close()
             raise Differs(_difference(lines[0], head))
         if not lines or lines[0] != head:
@@ -94,8 +94,9 @@ class Journal:
         return [msgspec.json.decode(line) for line in text[:end].splitlines()]
 
     @staticmethod
-    def _over(lines: list[dict[str, Any]]) -> bool:
-        return "end" in lines[-1]
+    def _begun(lines: list[dict[str, Any]]) -> bool:
+        """Whether something may have arrived of an upload that has not ended."""
+        return "end" not in lines[-1] and any("seal" in line for line in lines)
 
     def _read(self, line: dict[str, Any]) -> None:
         if "seal" in line:
