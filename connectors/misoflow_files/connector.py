@@ -72,6 +72,8 @@ class Files(Connector[FilesConfig]):
     """Rows of files as interactions, products or users."""
 
     topics = ("interactions", "products", "users", UNREADABLE)
+    dedup_days = 400
+    """A file that is appended to is read from its start at each change; its old rows must still be known then."""
     streams = {"files": Stream(timedelta(days=1), poll=True)}  # noqa: RUF012 (read only)
 
     def backfill(self, part: Slice) -> Iterator[Page]:

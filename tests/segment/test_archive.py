@@ -19,8 +19,8 @@ from misoflow.pipeline import to_ms
 from misoflow.store import slices
 from misoflow_segment import archive
 
-from tests.conftest import IN_CI
 from tests.core.site import Site, site
+from tests.harness.s3 import bucket_of
 
 DAY = datetime(2026, 10, 1, tzinfo=UTC)
 MORE = '[instances.seg]\nconnector = "segment"\nshared_secret = "a-secret-of-the-tests"\narchive = "{folder}"\n'
@@ -206,25 +206,8 @@ def test_who_a_call_was_meant_for(integrations: Any, ours: bool) -> None:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    if not IN_CI:
-        for library in ("moto", "flask", "s3fs"):
-            pytest.importorskip(library, reason=f"needs {library}: pip install 'moto[server]' 'misoflow[files]'")
-    import boto3
-    from moto.server import ThreadedMotoServer
-    from s3fs import S3FileSystem
-
-    S3FileSystem.clear_instance_cache()  # they know the address of the test before
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="logs")
-    yield client
-    server.stop()
+    with bucket_of("logs", monkeypatch) as client:
+        yield client
 
 
 async def test_an_archive_in_s3(tmp_path: Path, bucket: Any) -> None:
