@@ -45,6 +45,7 @@ _MEASURES = {
 }
 PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 NO_TIME = "an interaction needs a timestamp: Miso would take its own clock's"
+_PLAIN = (str, int, bool)
 TIMES = ("created_at", "published_at", "updated_at")
 _MEANT = {
     "dT": "must be a time with a zone, like 2026-10-01T08:00:00.000Z",
@@ -189,7 +190,8 @@ def _interaction_rules(record: Any, cls: type, late: bool) -> None:
         _user_id(record.user_id)
     if cls in _WITH_PRODUCTS:
         for index, product_id in enumerate(record.product_ids or ()):
-            _product_id(product_id, f"$.product_ids[{index}]")
+            if not product_id or product_id[0] == "_" or "," in product_id:  # the path is made for bad ones only
+                _product_id(product_id, f"$.product_ids[{index}]")
     for name in _MEASURES[cls]:
         if getattr(record, name) is not None:
             _measure(name, getattr(record, name), record)
@@ -268,7 +270,7 @@ def _context(context: dict[str, Any]) -> None:
     custom = context.get("custom_context")
     if custom:
         for key, value in custom.items():
-            if type(value) is not str:
+            if type(value) not in _PLAIN:
                 _custom(value, f"$.context.custom_context.{key}", bare_object=False)
 
 

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from misoflow.bulk import batches
 from misoflow.bulk.batches import MAX_RECORDS, Batch, Draft, Refused
-from misoflow.bulk.check import Checker
+from misoflow.bulk.check import Checked, Checker
 from misoflow.bulk.journal import Differs, Sealed
 from misoflow.bulk.plan import Plan
 from misoflow.encode import Kind
@@ -165,19 +166,19 @@ class Reader:
 
     def _take(self, index: int, block: Block) -> None:
         """The rows into the free batch, and on into the next when it is full."""
-        check, draft, most = self._files[index].check, self._free, self._most()
-        for row in block:
-            try:
-                if isinstance(row, BadRow):
-                    raise Reject(row.reason)
-                checked = check(row.raw)
-                if draft.has_no_room(checked) and draft.segments:
+        draft, most = self._free, self._most()
+        outcomes = _outcomes(self._files[index].check, block)
+        if self._took_at_once(index, block, outcomes, most):
+            return
+        for row, outcome in zip(block, outcomes, strict=True):
+            if isinstance(outcome, Reject):
+                draft.covers(index, self._after, row.number)
+                draft.refuse(Refused(index, row.number, outcome.reason, outcome.path, row.raw))
+            else:
+                if draft.has_no_room(outcome) and draft.segments:
                     draft = self._seal()
                 draft.covers(index, self._after, row.number)
-                draft.add(index, row.number, checked)
-            except Reject as error:
-                draft.covers(index, self._after, row.number)
-                draft.refuse(Refused(index, row.number, error.reason, error.path, row.raw))
+                draft.add(index, row.number, outcome)
             self._after = row.number
             if draft.full(most):
                 draft = self._seal()
@@ -185,14 +186,25 @@ class Reader:
                     return
                 most = self._most()
 
+    def _took_at_once(self, index: int, block: Block, outcomes: list[Checked | Reject], most: int) -> bool:
+        """Whether the block is in the free batch now: it stays below what is full, and each row is a record."""
+        draft = self._free
+        if len(draft.records) + len(block) >= most:
+            return False
+        records = [one[0][0] for one in outcomes if type(one) is tuple and not one[1] and len(one[0]) == 1]
+        size = sum(map(len, records)) + len(records)
+        if len(records) != len(block) or draft.size + size >= batches.FULL_BYTES:
+            return False
+        draft.extend(index, self._after, [row.number for row in block], records, size)
+        self._after = block[-1].number
+        return True
+
     def _refill(self, index: int, block: Block, draft: Draft) -> None:
-        for row in block:
-            try:
-                if isinstance(row, BadRow):
-                    raise Reject(row.reason)
-                draft.add(index, row.number, self._files[index].check(row.raw))
-            except Reject as error:
-                draft.refuse(Refused(index, row.number, error.reason, error.path, row.raw))
+        for row, outcome in zip(block, _outcomes(self._files[index].check, block), strict=True):
+            if isinstance(outcome, Reject):
+                draft.refuse(Refused(index, row.number, outcome.reason, outcome.path, row.raw))
+            else:
+                draft.add(index, row.number, outcome)
 
     def _passed(self, fence: Fence) -> None:
         """The rows of an earlier run's batch in this file are all here."""
@@ -224,3 +236,17 @@ class Reader:
         self._budget.take(batch.held)
         if not self._budget.stopping:
             self._hand_over(batch)
+
+
+def _outcomes(check: Checker, block: Block) -> list[Checked | Reject]:
+    """What each row becomes, or why it does not."""
+    found: list[Checked | Reject] = []
+    for row in block:
+        if type(row) is BadRow:
+            found.append(Reject(row.reason))
+            continue
+        try:
+            found.append(check(row.raw))
+        except Reject as error:
+            found.append(error)
+    return found
