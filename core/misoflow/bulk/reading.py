@@ -77,7 +77,8 @@ class Reader:
     """Reads every source once. ``hand_over`` is given each batch, from the thread that calls ``run``.
 
     ``most`` gives the records of a batch that is filled now. ``begun``: batches of an earlier run; those not done
-    are made again with the same rows, and Differs is raised where they have other bytes now.
+    are made again with the same rows, and Differs is raised where they have other bytes now. So are those that are
+    done but hold rows of a file in ``changed``, and only compared.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Reader:
         *,
         format: Format | None = None,
         begun: Mapping[int, Sealed] | None = None,
+        changed: frozenset[int] = frozenset(),
         budget: Budget,
         progress: Callable[[int], object] = lambda size: None,
         most: Callable[[], int] | None = None,
@@ -102,7 +104,8 @@ class Reader:
         self._begun = begun or {}
         self._next = max(self._begun, default=0) + 1
         self._free = Draft(kind)
-        self._open = {one.number: Draft(kind) for one in self._begun.values() if not one.done}
+        self._changed = changed
+        self._open = {one.number: Draft(kind) for one in self._begun.values() if not one.done or self._touched(one)}
         self._left = {number: len(self._begun[number].segments) for number in self._open}
         self._after = 0
 
@@ -110,7 +113,7 @@ class Reader:
         """Read until the end, or until the budget says stop. Raises Halt and Differs."""
         for number in [number for number, left in self._left.items() if not left]:
             self._rebuilt(number)
-        known = {index for one in self._begun.values() for index in one.whole}
+        known = {index for one in self._begun.values() for index in one.whole} - self._changed
         for index, file in enumerate(self._files):
             fences = self._fences(index)
             if index in known and all(fence.number is None for fence in fences):
@@ -121,9 +124,12 @@ class Reader:
         if self._free and not self._budget.stopping:
             self._seal()
 
+    def _touched(self, one: Sealed) -> bool:
+        return any(segment.source in self._changed for segment in one.segments)
+
     def _fences(self, index: int) -> list[Fence]:
         found = [
-            Fence(segment.after, segment.last, None if one.done else one.number)
+            Fence(segment.after, segment.last, one.number if one.number in self._open else None)
             for one in self._begun.values()
             for segment in one.segments
             if segment.source == index
@@ -218,10 +224,13 @@ class Reader:
         draft.segments, draft.whole = begun.segments, begun.whole
         batch = Batch(number, draft)
         if batch.sha256 != begun.sha256:
-            raise Differs(
-                "the files give other records than when this upload began; "
-                "--restart sends everything from the start, what had arrived too"
-            )
+            changed = [one.source for one in begun.segments if one.source in self._changed]
+            what = "the files give other records than when this upload began"
+            if changed:
+                what = f"{self._files[changed[0]].source.name} has changed in what this upload has sent already"
+            raise Differs(f"{what}; --restart sends everything from the start, what had arrived too")
+        if begun.done:
+            return
         batch.plan = begun.plan or Plan.of(len(batch))
         self._give(batch)
 

@@ -156,6 +156,7 @@ class Upload:
             hand_over,
             format=self._wanted.format,
             begun=journal.sealed,
+            changed=journal.changed,
             budget=self._budget,
             progress=self._read,
             most=sender.most,

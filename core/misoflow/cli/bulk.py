@@ -206,6 +206,8 @@ def told(out: Output, kind: str, files: list[File], running: Upload, summary: di
         out.text(f"{kind}: {counted(totals)}")
         _reasons(out, totals)
     _files_told(out, files, totals)
+    if any(file.later for file in files):
+        out.say("when it is whole, the same command sends the rest")
     if summary["bad_file"]:
         out.say(f"bad records: {summary['bad_file']}")
     if progress.ended_before:
