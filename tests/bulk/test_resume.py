@@ -150,15 +150,17 @@ def test_a_file_that_was_cut_off_goes_on_when_it_is_whole(place: Place) -> None:
     whole = gzip.compress(lines(records))
     place.file("a.jsonl.gz", whole[: len(whole) // 2])
     place.file("b.jsonl", [interaction(number) for number in range(5000, 5030)])
-    command = ("upload", "interactions", "a.jsonl.gz", "b.jsonl")
+    place.file("c.jsonl", [])
+    command = ("upload", "interactions", "a.jsonl.gz", "b.jsonl", "c.jsonl")
     done = place.misoflow(*command, code=1)
     assert "when it is whole, the same command sends the rest" in done.stderr
     assert 0 < place.held().total() < 2030
     place.file("a.jsonl.gz", whole)
+    place.file("c.jsonl", [interaction(6000)])
     place.misoflow(*command, code=-signal.SIGKILL, crash="upload.sealed:3")
     found = place.json(*command)
-    assert (found["read"], found["delivered"], found["resumed"]) == (2030, 2030, True)
-    assert place.held() == {f"n{number}": 1 for number in [*range(2000), *range(5000, 5030)]}
+    assert (found["read"], found["delivered"], found["resumed"]) == (2031, 2031, True)
+    assert place.held() == {f"n{number}": 1 for number in [*range(2000), *range(5000, 5030), 6000]}
     sent = len(place.posts())
     assert place.json(*command)["finished_before"]
     assert len(place.posts()) == sent
