@@ -131,7 +131,8 @@ def files_of(
     nameless = [one.name for one in sources if not (file_format or format_of(one.path))]
     if nameless:
         more = f" (and {len(nameless) - 1} more)" if len(nameless) > 1 else ""
-        fail(f"{nameless[0]}{more}: its name does not say which format it has; say it with --format", USAGE)
+        where = f"{nameless[0]}{more}"
+        fail(f"{where}: its name does not say which format it has; say it with --format, or name others", USAGE)
     records = checker(kind.value, rules=rules, user_key=key)
     texts = checker(kind.value, rules=rules, user_key=key, convert=typed)
     return [File(one, texts if (file_format or format_of(one.path)) == "csv" else records) for one in sources]
