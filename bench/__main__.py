@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("translate", "receiver", "flood", "backfill")
+NAMES = ("translate", "receiver", "flood", "backfill", "upload")
 
 
 def main() -> int:

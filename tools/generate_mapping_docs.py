@@ -1,4 +1,4 @@
-"""Writes the mapping and settings tables of docs/connectors/segment.md, between their markers, from the code.
+"""Writes the mapping and settings tables of docs/connectors, between their markers, from the code.
 
 python -m tools.generate_mapping_docs
 """
@@ -9,14 +9,22 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
+from misoflow.bulk.cells import OPEN, converted
+from misoflow.records import INTERACTIONS, Product, User
+from misoflow_files import FilesConfig
 from misoflow_segment.config import PageRule, SegmentConfig
 from misoflow_segment.mapping import CALLS, TRACKS, Row
 from misoflow_segment.names import BEYOND, SPEC, VIDEO, spellings
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-PAGE = Path(__file__).parent.parent / "docs" / "connectors" / "segment.md"
+FOLDER = Path(__file__).parent.parent / "docs" / "connectors"
+PAGE = FOLDER / "segment.md"
 BLOCK = "<!-- {0}: python -m tools.generate_mapping_docs -->\n{1}<!-- end of {0} -->"
+
+
+JSONS: list[Any] = [{}, [["x"]], [{"id": "x"}], [{"lat": 1, "lon": 1}]]
 
 
 def mapping_table(names: Any, rows: dict[str, Row]) -> str:
@@ -56,8 +64,10 @@ def _choices(field: FieldInfo) -> str:
     return f" One of {', '.join(texts)}." if texts else ""
 
 
-def blocks() -> dict[str, str]:
-    """Marker -> the Markdown that belongs between it and its end."""
+def blocks(page: str) -> dict[str, str]:
+    """Marker -> the Markdown that belongs between it and its end, for one page."""
+    if page == "files.md":
+        return {"settings": settings_table(FilesConfig), "cells": cells_table()}
     return {
         "commerce": mapping_table(SPEC, TRACKS),
         "video": mapping_table(VIDEO, TRACKS),
@@ -68,16 +78,49 @@ def blocks() -> dict[str, str]:
     }
 
 
-def filled(text: str) -> str:
+def cells_table() -> str:
+    """What the cells of a CSV file become, column by column."""
+    columns: dict[str, set[str]] = {}
+    for cls in (Product, User, *INTERACTIONS.values()):
+        for field in msgspec.structs.fields(cls):
+            if field.encode_name not in OPEN:
+                columns.setdefault(cell_of(field.type), set()).add(field.encode_name)
+    columns["text"].add("type")
+    lines = ["| a cell is | in the columns |", "|---|---|"]
+    lines += [f"| {kind} | {', '.join(f'`{name}`' for name in sorted(columns[kind]))} |" for kind in sorted(columns)]
+    return "\n".join(lines) + "\n"
+
+
+def cell_of(wanted: Any) -> str:
+    """How a text is taken in a column of this type."""
+    if converted("true", wanted) is True:
+        return "`true` or `false`"
+    if converted("7", wanted) == 7:
+        return "a number"
+    if converted("x", wanted) == ["x"]:
+        return "a list, as JSON; any other text is its only item"
+    return "JSON" if any(accepts(wanted, value) for value in JSONS) else "text"
+
+
+def accepts(wanted: Any, value: Any) -> bool:
+    try:
+        msgspec.convert(value, wanted)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def filled(text: str, page: str = PAGE.name) -> str:
     """The page with every block written anew; LookupError when one is missing."""
-    for name, table in blocks().items():
+    for name, table in blocks(page).items():
         block = re.compile(BLOCK.format(re.escape(name), ".*?"), re.DOTALL)
         before, found, after = text.partition(next(iter(block.findall(text)), "\0"))
         if not found:
-            raise LookupError(f"docs/connectors/segment.md has no block {name!r}")
+            raise LookupError(f"docs/connectors/{page} has no block {name!r}")
         text = before + BLOCK.format(name, table) + after
     return text
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    for one in (PAGE, FOLDER / "files.md"):
+        one.write_text(filled(one.read_text(), one.name))

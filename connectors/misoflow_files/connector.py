@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Literal
@@ -30,6 +31,8 @@ from misoflow import (
 from pydantic import Field
 
 PAGE = 2000
+MOST_PROBLEMS = 3
+"""Named in one message."""
 UNREADABLE = "unreadable"
 TEXTS = ("csv",)
 
@@ -58,11 +61,10 @@ class FilesConfig(Config):
 
 
 class Done(msgspec.Struct, omit_defaults=True):
-    """The cursor: versions of files read to their end, and the row reached in one that is not."""
+    """The cursor: files that were read to their end as they are, and the row reached in one that was not."""
 
-    files: dict[str, str] = {}
-    path: str = ""
-    version: str = ""
+    files: set[str] = set()
+    file: str = ""
     row: int = 0
 
 
@@ -70,40 +72,57 @@ class Files(Connector[FilesConfig]):
     """Rows of files as interactions, products or users."""
 
     topics = ("interactions", "products", "users", UNREADABLE)
+    dedup_days = 400
+    """A file that is appended to is read from its start at each change; its old rows must still be known then."""
     streams = {"files": Stream(timedelta(days=1), poll=True)}  # noqa: RUF012 (read only)
 
     def backfill(self, part: Slice) -> Iterator[Page]:
         """Every file that is new or changed. One that is cut off or damaged does not hold up the others.
 
-        Raises Retry at the end when one of them did not come whole.
+        Raises Retry at the end when one of them did not come whole, or a path that is no folder has no file.
         """
         done = msgspec.json.decode(part.cursor, type=Done) if part.cursor else Done()
-        problems: list[str] = []
-        for source in files.expand(self.config.paths):
-            if done.files.get(source.path) == source.version:
+        sources, problems = self._listed()
+        versions = {_version(source): source for source in sources}
+        done.files &= versions.keys()
+        found: list[Event] = []
+        for version, source in versions.items():
+            if version in done.files:
                 continue
             try:
-                yield from self._file(source, done)
+                for events in self._file(source, version, done):
+                    found += events
+                    if len(found) >= PAGE:
+                        yield Page(found, _cursor(done))
+                        found = []
             except (Retry, Reject) as error:
                 problems.append(error.reason)
+        yield Page(found, _cursor(done))
         if problems:
-            raise Retry("; ".join(problems[:3]))
+            raise Retry("; ".join(problems[:MOST_PROBLEMS]))
 
-    def _file(self, source: files.Source, done: Done) -> Iterator[Page]:
-        same = (done.path, done.version) == (source.path, source.version)
-        done.path, done.version, done.row = source.path, source.version, done.row if same else 0
+    def _listed(self) -> tuple[list[files.Source], list[str]]:
+        """The files, by path, and what is wrong with the paths; a folder or a glob may be empty."""
+        found: dict[str, files.Source] = {}
+        problems = []
+        for path in self.config.paths:
+            try:
+                found |= {source.path: source for source in files.expand([path])}
+            except Reject as error:
+                if not (path.endswith("/") or any(sign in path for sign in "*?[") or os.path.isdir(path)):
+                    problems.append(error.reason)
+        return [found[path] for path in sorted(found)], problems
+
+    def _file(self, source: files.Source, version: str, done: Done) -> Iterator[list[Event]]:
+        """A block's events at a time; ``done`` says up to where."""
+        done.file, done.row = version, done.row if done.file == version else 0
         kind = None if self.config.format == "auto" else self.config.format
         texts = (kind or files.format_of(source.path)) in TEXTS
-        found: list[Event] = []
         for block in files.read(source, kind, after=done.row):
-            found += [self._event(source, row, texts) for row in block]
             done.row = block[-1].number
-            if len(found) >= PAGE:
-                yield Page(found, _cursor(done))
-                found = []
-        done.files[source.path] = source.version
-        done.path, done.version, done.row = "", "", 0
-        yield Page(found, _cursor(done))
+            yield [self._event(source, row, texts) for row in block]
+        done.files.add(version)
+        done.file, done.row = "", 0
 
     def _event(self, source: files.Source, row: files.Row | files.BadRow, texts: bool) -> Event:
         """An interaction is known by what it says; a product or user by where it stands, as it may change back."""
@@ -143,14 +162,26 @@ class Files(Connector[FilesConfig]):
             raise Reject(error.reason, f"{where} {error.path}") from None
 
     async def check(self) -> list[Problem]:
-        """Whether there is anything to read. Raises Halt, Reject or Retry with what is wrong."""
-        await asyncio.to_thread(files.expand, self.config.paths)
-        return []
+        """Whether the paths lead to files that can be read. Raises Halt or Retry when a store says why not."""
+        sources, problems = await asyncio.to_thread(self._listed)
+        found = [Problem("fail", problem, "correct `paths`") for problem in problems]
+        if self.config.format == "auto":
+            nameless = [source.name for source in sources if files.format_of(source.path) is None]
+            fix = "set `format`, or name only such files in `paths`"
+            found += [Problem("fail", f"{name}: its name does not say which format it has", fix) for name in nameless]
+        if not sources and not problems:
+            found.append(Problem("warn", "there are no files yet", "correct `paths` if there should be some"))
+        return found[:MOST_PROBLEMS]
 
 
 def _made(fields: dict[str, Any]) -> Record:
     own = {key: values.tidied(key, value) for key, value in fields.items()}
     return INTERACTIONS[own.pop("type")](**own)
+
+
+def _version(source: files.Source) -> str:
+    """Stands for a file with this content in the cursor."""
+    return hashlib.blake2b(f"{source.path}\0{source.version}".encode(), digest_size=12).hexdigest()
 
 
 def _cursor(done: Done) -> str:

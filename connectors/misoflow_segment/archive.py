@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from misoflow import Event, Page, Reject, Slice, files
+from misoflow import Event, Page, Reject, Retry, Slice, files
 
 from misoflow_segment import deliveries
 from misoflow_segment.keys import Json
@@ -20,6 +20,8 @@ UNREADABLE = "unreadable"
 NOT_FOR_US = "not for Miso"
 TOPICS = (UNREADABLE, NOT_FOR_US)
 PAGE = 2000
+MOST_PROBLEMS = 3
+"""Named in one message."""
 
 
 class Place(msgspec.Struct):
@@ -33,9 +35,12 @@ class Place(msgspec.Struct):
 def pull(folder: str, names: tuple[str, ...], part: Slice) -> Iterator[Page]:
     """The calls received on the slice's days, file by file; the cursor moves with every page.
 
-    Raises Retry for a file that is cut off, Halt when a store needs a login.
+    A file that is cut off or damaged does not hold up the others, but the cursor stays in front of it. Raises
+    Retry at the end when one did not come whole, Halt when a store needs a login.
     """
     place = msgspec.json.decode(part.cursor, type=Place) if part.cursor else Place()
+    kept: str | None = None
+    problems: list[str] = []
     day = part.start
     while day < part.end:
         for source in _listed(f"{folder.rstrip('/')}/{int(day.timestamp() * 1000)}"):
@@ -43,8 +48,19 @@ def pull(folder: str, names: tuple[str, ...], part: Slice) -> Iterator[Page]:
                 continue
             same = (source.path, source.version) == (place.path, place.version)
             place = Place(source.path, source.version, place.row if same else 0)
-            yield from _file(source, names, place)
+            try:
+                for found in _file(source, names, place):
+                    yield Page(found, _cursor(place) if not problems else kept)
+            except (Retry, Reject) as error:
+                kept = kept if problems else _cursor(place)
+                problems.append(error.reason)
         day += timedelta(days=1)
+    if problems:
+        raise Retry("; ".join(problems[:MOST_PROBLEMS]))
+
+
+def _cursor(place: Place) -> str:
+    return msgspec.json.encode(place).decode()
 
 
 def _listed(folder: str) -> list[files.Source]:
@@ -55,16 +71,20 @@ def _listed(folder: str) -> list[files.Source]:
         return []
 
 
-def _file(source: files.Source, names: tuple[str, ...], place: Place) -> Iterator[Page]:
+def _file(source: files.Source, names: tuple[str, ...], place: Place) -> Iterator[list[Event]]:
+    """A page's events at a time; ``place`` says up to where. Lines or an array, whatever the name says."""
     found: list[Event] = []
-    for block in files.read(source, format="jsonl", after=place.row):
-        for row in block:
-            found.append(_event(source.name, row, names))
-            place.row = row.number
-        if len(found) >= PAGE:
-            yield Page(found, msgspec.json.encode(place).decode())
-            found = []
-    yield Page(found, msgspec.json.encode(place).decode())
+    try:
+        for block in files.read(source, format="json", after=place.row):
+            found += [_event(source.name, row, names) for row in block]
+            place.row = block[-1].number
+            if len(found) >= PAGE:
+                yield found
+                found = []
+    except (Retry, Reject):
+        yield found  # what stands before the trouble is good
+        raise
+    yield found
 
 
 def _event(name: str, row: files.Row | files.BadRow, names: tuple[str, ...]) -> Event:

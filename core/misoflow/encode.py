@@ -45,7 +45,15 @@ _MEASURES = {
 }
 PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 NO_TIME = "an interaction needs a timestamp: Miso would take its own clock's"
+_PLAIN = (str, int, bool)
 TIMES = ("created_at", "published_at", "updated_at")
+_MEANT = {
+    "dT": "must be a time with a zone, like 2026-10-01T08:00:00.000Z",
+    "(T": "must be a date, or a time with a zone, like 2026-10-01 or 2026-10-01T08:00:00Z",
+    ":[!": "is not a URL",
+    "{12}": "must be a UUID",
+}
+"""A part of each pattern in ``misoflow.records`` → what msgspec's sentence about it means."""
 
 
 def encode(record: Record, *, late: bool = False) -> bytes:
@@ -129,6 +137,8 @@ def _refusal(error: msgspec.ValidationError, record: Any) -> Reject:
     text, path = (head, tail.rstrip("`")) if mark else (tail, "$")
     if text.startswith("Invalid enum value"):
         text = "is none of the values that Miso takes here"
+    if text.startswith("Expected `str` matching regex "):
+        text = next((meant for part, meant in _MEANT.items() if part in text), text)
     if "[...]" in path:
         path = path.replace("[...]", _null_key(record, path), 1)
     return Reject(text, path)
@@ -179,7 +189,8 @@ def _interaction_rules(record: Any, cls: type, late: bool) -> None:
         _user_id(record.user_id)
     if cls in _WITH_PRODUCTS:
         for index, product_id in enumerate(record.product_ids or ()):
-            _product_id(product_id, f"$.product_ids[{index}]")
+            if not product_id or product_id[0] == "_" or "," in product_id:  # the path is made for bad ones only
+                _product_id(product_id, f"$.product_ids[{index}]")
     for name in _MEASURES[cls]:
         if getattr(record, name) is not None:
             _measure(name, getattr(record, name), record)
@@ -258,7 +269,7 @@ def _context(context: dict[str, Any]) -> None:
     custom = context.get("custom_context")
     if custom:
         for key, value in custom.items():
-            if type(value) is not str:
+            if type(value) not in _PLAIN:
                 _custom(value, f"$.context.custom_context.{key}", bare_object=False)
 
 

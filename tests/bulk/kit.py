@@ -45,25 +45,35 @@ class Place:
         path.write_bytes(content if isinstance(content, bytes) else lines(content))
         return path
 
-    def start(self, *arguments: str, crash: str = "") -> subprocess.Popen[str]:
+    def start(self, *arguments: str, crash: str = "", stdin: Any = subprocess.DEVNULL) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-c", SMALL, *arguments],
             cwd=self.folder,
             env={**os.environ, "NO_COLOR": "1", "MISOFLOW_CRASH_AT": crash},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def misoflow(self, *arguments: str, code: int = 0, crash: str = "") -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, crash=crash)
+    def misoflow(
+        self, *arguments: str, code: int = 0, crash: str = "", stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; ``stdin``, a few KiB at most, comes through a pipe."""
+        piped: int = subprocess.DEVNULL
+        if stdin is not None:
+            piped, ours = os.pipe()
+            os.write(ours, stdin)
+            os.close(ours)
+        process = self.start(*arguments, crash=crash, stdin=piped)
+        if stdin is not None:
+            os.close(piped)
         out, err = process.communicate(timeout=60)
         assert process.returncode == code, out + err
         return subprocess.CompletedProcess(arguments, code, out, err)
 
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self.misoflow(*arguments, "--json", code=code).stdout)
+    def json(self, *arguments: str, code: int = 0, stdin: bytes | None = None) -> Any:
+        return json.loads(self.misoflow(*arguments, "--json", code=code, stdin=stdin).stdout)
 
     def fault(self, **rule: Any) -> None:
         self.sandbox.faults.add(msgspec.json.encode(rule))
@@ -76,8 +86,12 @@ class Place:
     def posts(self) -> list[Any]:
         return [one for one in self.sandbox.held.wire if one.method == "POST"]
 
-    def journal(self) -> list[dict[str, Any]]:
-        [path] = [one for one in (self.folder / "var" / "uploads").glob("*.jsonl") if "bad" not in one.name]
+    def journal(self, absent: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+        """Its lines that are whole; ``absent`` where there is none yet."""
+        found = [one for one in (self.folder / "var" / "uploads").glob("*.jsonl") if "bad" not in one.name]
+        if absent is not None and not found:
+            return absent
+        [path] = found
         text = path.read_bytes()
         return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
 

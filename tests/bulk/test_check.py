@@ -107,3 +107,22 @@ def test_reasons_are_counted_without_their_places() -> None:
     assert reason_of("data.7 is invalid. Why") == "record is invalid. Why"
     assert reason_of("is not JSON: JSON is malformed (byte 4)") == "is not JSON: JSON is malformed"
     assert reason_of("must not be empty") == "must not be empty"
+    assert reason_of("must not be empty", "$.product_ids[3]") == "product_ids[]: must not be empty"
+    assert reason_of("data.7.url is invalid. Why", "$.url") == "url is invalid. Why"
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ({"timestamp": "yesterday"}, "must be a time with a zone, like 2026-10-01T08:00:00.000Z"),
+        ({"timestamp": "2026-10-01"}, "must be a time with a zone, like 2026-10-01T08:00:00.000Z"),
+        ({"miso_id": "x"}, "must be a UUID"),
+    ],
+)
+def test_no_pattern_is_shown_to_a_person(field: dict[str, Any], said: str) -> None:
+    with pytest.raises(Reject, match=said):
+        checker("interactions")(msgspec.json.encode({"type": "like", **BASE, **field}))
+    with pytest.raises(Reject, match="must be a date, or a time"):
+        checker("users")(b'{"user_id":"u","created_at":"x"}')
+    with pytest.raises(Reject, match="is not a URL"):
+        checker("users")(b'{"user_id":"u","profile_image":"x"}')

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.bulk.kit import SMALL, Place, interaction
+from tests.bulk.kit import SMALL, Place, interaction, lines
 
 
 def product(key: str, **more: Any) -> dict[str, Any]:
@@ -45,6 +45,18 @@ def test_get(place: Place) -> None:
     assert json.loads(place.misoflow("get", "products", "a b/c").stdout)["title"] == "A B/C"
     assert "no such product: d" in place.misoflow("get", "products", "d", code=1).stderr
     assert "name products or users" in place.misoflow("get", "interactions", "d", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("get", "products", "p"), ("ids", "products"), ("delete", "products", "p"), ("upload", "products", "p.csv")],
+)
+def test_a_wrong_key_is_said_alike(place: Place, command: tuple[str, ...]) -> None:
+    place.file("p.csv", b"product_id,title\np,P\n")
+    settings = place.folder / "plugins.toml"
+    settings.write_text(settings.read_text().replace('"key"', '"another"'))
+    done = place.misoflow(*command, code=78)
+    assert "Miso refuses the API key; set miso.api_key" in done.stderr
 
 
 def test_ids_and_back(place: Place) -> None:
@@ -138,10 +150,12 @@ def test_sync_refuses_a_mass_deletion(place: Place) -> None:
     place.misoflow("sync", "products", "p.jsonl", "--all", "--max-delete", "3")
     assert products(place) == set(keys[:7])
     place.file("p.jsonl", b"")
-    place.misoflow("sync", "products", "p.jsonl", "--all", code=1)
-    assert products(place) == set(keys[:7])
+    done = place.misoflow("sync", "products", "p.jsonl", "--all", "--yes", code=1)
+    assert "hold no records" in done.stderr
+    assert products(place) == set(keys[:7]), "an export that failed empties no catalogue"
+    place.file("p.jsonl", [product("p0")])
     place.misoflow("sync", "products", "p.jsonl", "--all", "--yes")
-    assert products(place) == set()
+    assert products(place) == {"p0"}
 
 
 @pytest.mark.parametrize(
@@ -174,5 +188,7 @@ def test_sync_wants_a_scope(place: Place) -> None:
     place.file("p.jsonl", [product("a")])
     assert "--prefix P, --type T, or --all" in place.misoflow("sync", "products", "p.jsonl", code=2).stderr
     assert "only products" in place.misoflow("sync", "users", "p.jsonl", "--all", code=2).stderr
+    piped = place.misoflow("sync", "products", "-", "--all", "--yes", code=2, stdin=lines([product("a")]))
+    assert "give files, not a pipe" in piped.stderr
     refused = place.misoflow("sync", "products", "p.jsonl", "--all", "--max-delete", "many", code=2)
     assert "--max-delete 'many'" in refused.stderr

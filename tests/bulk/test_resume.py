@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 import signal
+import subprocess
 import time
 
+import msgspec
 import pytest
 
-from tests.bulk.kit import Place, interaction
+from tests.bulk.kit import Place, interaction, lines
 
 RECORDS = 300
 
@@ -70,6 +73,45 @@ def test_ctrl_c_ends_it_without_a_loss(place: Place) -> None:
     assert set(place.held().values()) == {1}
 
 
+def test_ctrl_c_does_not_wait_for_a_pipe(place: Place) -> None:
+    process = place.start("upload", "interactions", "-", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(lines([interaction(number) for number in range(RECORDS)]).decode())
+    process.stdin.flush()
+    while not place.posts():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)  # while the pipe is open
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "sends all of a pipe again" in errors
+
+
+def test_a_second_ctrl_c_does_not_wait_for_miso(place: Place) -> None:
+    place.file("i.jsonl", [interaction(number) for number in range(RECORDS)])
+    place.fault(delay=600, times=-1)
+    process = place.start("upload", "interactions", "i.jsonl")
+    while not any("seal" in line for line in place.journal(absent=[])):
+        time.sleep(0.01)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    while "once more ends it" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    place.sandbox.faults.rules.clear()
+    resumed(place, "i.jsonl")
+
+
+def test_what_sent_nothing_stands_in_nobodys_way(place: Place) -> None:
+    place.file("i.jsonl", [])
+    place.file("cut.json", b"[")
+    place.misoflow("upload", "interactions", "cut.json", code=1)
+    place.file("cut.json", b"[%s]" % msgspec.json.encode(interaction(1)))
+    assert place.json("upload", "interactions", "cut.json")["delivered"] == 1
+
+
 def test_two_files_share_batches_and_go_on_together(place: Place) -> None:
     for number in range(6):
         place.file(f"{number}.jsonl", [interaction(number * 50 + n) for n in range(50)])
@@ -92,12 +134,44 @@ def test_a_changed_file_is_refused_until_restart(place: Place) -> None:
     records = [interaction(number) for number in range(100)]
     place.file("i.jsonl", records)
     place.misoflow("upload", "interactions", "i.jsonl", code=-signal.SIGKILL, crash="upload.done:2")
-    place.file("i.jsonl", [*records, interaction(100)])
+    place.file("i.jsonl", [interaction(500), *records[1:]])
     sent = len(place.posts())
     done = place.misoflow("upload", "interactions", "i.jsonl", code=1)
-    assert "i.jsonl has changed since its upload began" in done.stderr
+    assert "i.jsonl has changed in what this upload has sent already" in done.stderr
+    place.file("i.jsonl", [])
+    assert "has changed" in place.misoflow("upload", "interactions", "i.jsonl", code=1).stderr
     assert len(place.posts()) == sent
+    place.file("i.jsonl", [*records, interaction(100)])
     assert place.json("upload", "interactions", "i.jsonl", "--restart")["delivered"] == 101
+
+
+def test_a_file_that_was_cut_off_goes_on_when_it_is_whole(place: Place) -> None:
+    records = [{**interaction(number), "anonymous_id": f"{number * 2654435761 % 2**32:x}"} for number in range(2000)]
+    whole = gzip.compress(lines(records))
+    place.file("a.jsonl.gz", whole[: len(whole) // 2])
+    place.file("b.jsonl", [interaction(number) for number in range(5000, 5030)])
+    place.file("c.jsonl", [])
+    command = ("upload", "interactions", "a.jsonl.gz", "b.jsonl", "c.jsonl")
+    done = place.misoflow(*command, code=1)
+    assert "when it is whole, the same command sends the rest" in done.stderr
+    assert 0 < place.held().total() < 2030
+    place.file("a.jsonl.gz", whole)
+    place.file("c.jsonl", [interaction(6000)])
+    place.misoflow(*command, code=-signal.SIGKILL, crash="upload.sealed:3")
+    found = place.json(*command)
+    assert (found["read"], found["delivered"], found["resumed"]) == (2031, 2031, True)
+    assert place.held() == {f"n{number}": 1 for number in [*range(2000), *range(5000, 5030), 6000]}
+    sent = len(place.posts())
+    assert place.json(*command)["finished_before"]
+    assert len(place.posts()) == sent
+
+
+def test_a_file_that_grew_goes_on(place: Place) -> None:
+    records = [interaction(number) for number in range(RECORDS)]
+    place.file("i.jsonl", records[:100])
+    place.misoflow("upload", "interactions", "i.jsonl", code=-signal.SIGKILL, crash="upload.done:4")
+    place.file("i.jsonl", records)
+    resumed(place, "i.jsonl")
 
 
 def test_a_new_file_of_the_same_name_is_a_new_upload(place: Place) -> None:
@@ -129,11 +203,13 @@ def test_the_bad_file_holds_each_row_once_after_a_crash(place: Place) -> None:
 
 def test_a_second_one_beside_it_is_refused(place: Place) -> None:
     place.file("i.jsonl", [interaction(number) for number in range(30)])
-    place.fault(delay=1.0, times=-1)
+    place.fault(delay=600, times=-1)
     process = place.start("upload", "interactions", "i.jsonl")
-    while not place.posts():
+    while not any("seal" in line for line in place.journal(absent=[])):
         time.sleep(0.01)
     done = place.misoflow("upload", "interactions", "i.jsonl", code=69)
     assert "another upload of these files is under way" in done.stderr
-    process.communicate(timeout=20)
-    assert process.returncode == 0
+    process.kill()
+    process.communicate()
+    place.sandbox.faults.rules.clear()
+    assert place.json("upload", "interactions", "i.jsonl")["delivered"] == 30

@@ -6,12 +6,17 @@ import asyncio
 import gzip
 import json
 import os
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+from misoflow import Retry, Slice
 from misoflow.control import call
 from misoflow.status import dead_letters
 from misoflow.store import slices
+from misoflow_files import Files, FilesConfig
 
 from tests.core.site import Site, site
 
@@ -82,6 +87,52 @@ async def test_a_truncated_file_fails_the_run_and_not_the_other_files(tmp_path: 
         (folder / "b.jsonl.gz").write_bytes(whole)
         assert {row["state"] for row in await pull(s)} == {"done"}
         assert len(s.interactions()) == 2910
+
+
+def test_small_files_share_pages_and_the_cursor_forgets_what_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for number in range(300):
+        write(folder / f"{number:03}.jsonl", [like(number * 10 + n) for n in range(10)])
+    connector = Files(FilesConfig(paths=(f"{folder}/",)))
+    part = Slice("files", datetime.fromtimestamp(0, UTC), datetime.now(UTC))
+    pages = list(connector.backfill(part))
+    assert [len(page.events) for page in pages] == [2000, 1000]
+    half = list(connector.backfill(replace(part, cursor=pages[0].cursor)))
+    assert [event.id for page in half for event in page.events] == [event.id for event in pages[1].events]
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+    (last,) = connector.backfill(replace(part, cursor=pages[-1].cursor))
+    assert last.events == []
+    assert len(json.loads(last.cursor or "")["files"]) == 1
+
+
+async def test_a_folder_may_be_empty_and_a_file_that_is_named_may_not(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "a.jsonl", [like(1)])
+    may = Files(FilesConfig(paths=(f"{tmp_path}/in", f"{tmp_path}/*.csv", f"{tmp_path}/later/")))
+    part = Slice("files", datetime.fromtimestamp(0, UTC), datetime.now(UTC))
+    assert [page.events for page in may.backfill(part)] == [[]]
+    assert [(found.level, found.text) for found in await may.check()] == [("warn", "there are no files yet")]
+    must = Files(FilesConfig(paths=(f"{tmp_path}/none.jsonl", f"{tmp_path}/a.jsonl")))
+    pages = []
+    with pytest.raises(Retry, match=r"none\.jsonl: no such file"):
+        pages.extend(must.backfill(part))
+    assert sum(len(page.events) for page in pages) == 1
+    assert [found.level for found in await must.check()] == ["fail"]
+    write(tmp_path / "notes.txt", [like(2)])
+    (nameless,) = await Files(FilesConfig(paths=(f"{tmp_path}/notes.txt",))).check()
+    assert "does not say which format" in nameless.text
+    assert await Files(FilesConfig(paths=(f"{tmp_path}/notes.txt",), format="jsonl")).check() == []
+
+
+async def test_a_schedule_picks_up_what_is_new(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write(folder / "a.jsonl", [like(n) for n in range(3)])
+    async with site(tmp_path, more=settings(folder, 'backfill.files = { every = "1s" }')) as s:
+        await s.until(lambda: s.counts("data").get("delivered") == 3)
+        write(folder / "b.jsonl", [like(n) for n in range(2, 5)])
+        await s.until(lambda: s.counts("data").get("delivered") == 5)
+        assert len(s.interactions()) == 5
 
 
 async def test_products_that_change_back_are_sent_again_and_unchanged_ones_are_not(tmp_path: Path) -> None:

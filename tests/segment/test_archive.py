@@ -6,18 +6,21 @@ import asyncio
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
+from misoflow import Retry, Slice
 from misoflow.control import call
 from misoflow.pipeline import to_ms
 from misoflow.store import slices
 from misoflow_segment import archive
 
-from tests.conftest import IN_CI
 from tests.core.site import Site, site
+from tests.harness.s3 import bucket_of
 
 DAY = datetime(2026, 10, 1, tzinfo=UTC)
 MORE = '[instances.seg]\nconnector = "segment"\nshared_secret = "a-secret-of-the-tests"\narchive = "{folder}"\n'
@@ -107,6 +110,83 @@ async def test_a_truncated_file_is_reported_and_never_taken_for_complete(tmp_pat
         assert s.counts("seg")["delivered"] == 5000
 
 
+def test_a_broken_file_does_not_hold_up_the_others_and_the_cursor_waits_for_it(tmp_path: Path) -> None:
+    put(tmp_path, DAY, "a.gz", packed(*(viewed(n) for n in range(10))))
+    cut = put(tmp_path, DAY, "b.gz", packed(*(viewed(n) for n in range(10, 5000)))[:-500])
+    put(tmp_path, DAY, "c.gz", packed(*(viewed(n) for n in range(5000, 5010))))
+    damaged = bytearray(packed(*(viewed(n) for n in range(5010, 8000))))
+    damaged[len(damaged) // 2] ^= 255
+    put(tmp_path, DAY + timedelta(days=1), "d.gz", bytes(damaged))
+    part = Slice("archive", DAY, DAY + timedelta(days=2))
+    pages = []
+    with pytest.raises(Retry, match=r"b\.gz.*cut off.*d\.gz.*damaged"):
+        pages.extend(archive.pull(str(tmp_path), (), part))
+    found = {event.id for page in pages for event in page.events}
+    place = json.loads(pages[-1].cursor or "")
+    assert place["path"].endswith("b.gz")
+    assert {"m-1", "m-5001"} <= found
+    assert {f"m-{n}" for n in range(10, 10 + place["row"])} <= found, (
+        "the cursor is behind rows that were not given out"
+    )
+    cut.write_bytes(packed(*(viewed(n) for n in range(10, 5000))))
+    cursor, pages = pages[-1].cursor, []
+    with pytest.raises(Retry, match=r"^\S*d\.gz"):
+        pages.extend(archive.pull(str(tmp_path), (), replace(part, cursor=cursor)))
+    assert {f"m-{n}" for n in range(10, 5010)} <= {event.id for page in pages for event in page.events}
+
+
+async def test_files_of_every_make_are_counted_exactly(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    lines = [json.dumps(viewed(n)).encode() for n in range(60)]
+    put(
+        folder,
+        DAY,
+        "members.gz",
+        gzip.compress(b"\n".join(lines[:10]) + b"\n") + gzip.compress(b"\r\n".join(lines[10:20])),
+    )
+    put(folder, DAY, "blank.gz", gzip.compress(b"\xef\xbb\xbf\n" + b"\n \n\n".join(lines[20:30])))
+    put(folder, DAY, "plain.gz", b"\n".join(lines[30:39]) + b"\nnot a call\n" + lines[39])
+    put(folder, DAY, "array.json", b"[" + b",\n".join(lines[40:50]) + b"]")
+    put(folder, DAY, "lines.jsonl.zst", zstandard.compress(b"\n".join(lines[50:60])))
+    put(folder, DAY, "again.gz", gzip.compress(b"\n".join(lines)))
+    put(folder, DAY, "empty.jsonl", b"")
+    put(folder, DAY, "_SUCCESS", b"mark of another tool")
+    put(folder, DAY + timedelta(days=3), "later.gz", packed(viewed(99)))
+    async with site(tmp_path, more=MORE.format(folder=folder)) as s:
+        rows = await pulled(s)
+        assert all(row["state"] == "done" for row in rows)
+        assert sum(row["read"] for row in rows) == 121
+        assert s.counts("seg") == {"accepted": 61, "delivered": 60, "dead": 1, "duplicates": 60}
+
+
+async def test_the_last_of_each_trait_stays_whatever_the_order_of_the_files(tmp_path: Path) -> None:
+    def identify(number: int, at: str, **traits: Any) -> dict[str, Any]:
+        made = {"type": "identify", "messageId": f"i-{number}", "userId": "u1", "timestamp": f"2026-10-01T{at}:00.000Z"}
+        return {**made, "traits": traits}
+
+    folder = tmp_path / "logs"
+    put(folder, DAY, "a.gz", packed(identify(1, "09:00", plan="gold", age=30), identify(2, "07:00", plan="free")))
+    put(folder, DAY, "b.gz", packed(identify(3, "08:00", plan="silver", age=29, gender="f")))
+    put(folder, DAY + timedelta(days=1), "c.gz", packed(identify(4, "06:00", plan="none", city="Bonn")))
+    async with site(tmp_path, more=MORE.format(folder=folder)) as s:
+        await pulled(s)
+        user = s.users()["u1"]
+        found = (user["custom_attributes"]["plan"], user["age"], user["gender"], user["city"])
+        assert found == ("gold", 30, "f", "Bonn")
+
+
+async def test_consent_counts_in_archives_too(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    given = [
+        viewed(n, context={"consent": {"categoryPreferences": preferences}})
+        for n, preferences in enumerate([{"Ads": True}, {"Ads": False}, {"Other": True}])
+    ]
+    put(folder, DAY, "a.gz", packed(*given, viewed(9)))
+    async with site(tmp_path, more=MORE.format(folder=folder) + 'required_consent = ["Ads"]\n') as s:
+        await pulled(s)
+        assert s.counts("seg") == {"accepted": 4, "delivered": 2, "skipped": 2}
+
+
 @pytest.mark.parametrize(
     ("integrations", "ours"),
     [
@@ -126,23 +206,8 @@ def test_who_a_call_was_meant_for(integrations: Any, ours: bool) -> None:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    if not IN_CI:
-        for library in ("moto", "flask", "s3fs"):
-            pytest.importorskip(library, reason=f"needs {library}: pip install 'moto[server]' 'misoflow[files]'")
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="logs")
-    yield client
-    server.stop()
+    with bucket_of("logs", monkeypatch) as client:
+        yield client
 
 
 async def test_an_archive_in_s3(tmp_path: Path, bucket: Any) -> None:
@@ -155,3 +220,13 @@ async def test_an_archive_in_s3(tmp_path: Path, bucket: Any) -> None:
         bucket.put_object(Bucket="logs", Key=key, Body=whole)
         assert {row["state"] for row in await pulled(s, days=1)} == {"done"}
         assert s.counts("seg")["delivered"] == 3000
+
+
+def test_an_object_that_is_replaced_while_the_day_is_read_is_told(bucket: Any) -> None:
+    for name in ("a", "b"):
+        bucket.put_object(Bucket="logs", Key=f"src/{to_ms(DAY)}/{name}.gz", Body=packed(*(viewed(n) for n in range(9))))
+    pages = archive.pull("s3://logs/src", (), Slice("archive", DAY, DAY + timedelta(days=1)))
+    next(pages)
+    bucket.put_object(Bucket="logs", Key=f"src/{to_ms(DAY)}/b.gz", Body=packed(viewed(1)))
+    with pytest.raises(Retry, match=r"b\.gz has changed"):
+        list(pages)

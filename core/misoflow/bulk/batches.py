@@ -110,13 +110,24 @@ class Draft:
         """The records of one row, maybe none."""
         records, ids = checked
         self.read += 1
-        self.skipped += not records
+        if not records:
+            self.skipped += 1
         for record in records:
             self.records.append(record)
             self.rows.append(row)
             self.sources.append(source)
             self.size += len(record) + 1
-        self.ids.update(ids)
+        if ids:
+            self.ids.update(ids)
+
+    def extend(self, source: int, after: int, rows: list[int], records: list[bytes], size: int) -> None:
+        """Many rows of one record each, ``size`` bytes with their commas."""
+        self.covers(source, after, rows[-1])
+        self.read += len(rows)
+        self.records += records
+        self.rows.extend(rows)
+        self.sources.extend([source] * len(rows))
+        self.size += size
 
     def refuse(self, refused: Refused) -> None:
         self.read += 1

@@ -33,7 +33,7 @@ def typed(cells: dict[str, Any], kind: Kind) -> dict[str, Any]:
     if cls is not None:
         for field in msgspec.structs.fields(cls):
             if field.encode_name in record and field.encode_name not in OPEN:
-                record[field.encode_name] = _converted(record[field.encode_name], field.type)
+                record[field.encode_name] = converted(record[field.encode_name], field.type)
     return record
 
 
@@ -46,7 +46,8 @@ def _json(cell: Any) -> Any:
         return cell
 
 
-def _converted(value: Any, wanted: Any) -> Any:
+def converted(value: Any, wanted: Any) -> Any:
+    """A cell in the type of its field, as a list of one where that is a list; as it is where it does not fit."""
     for candidate in (value, [value]):
         try:
             return msgspec.to_builtins(msgspec.convert(candidate, wanted, strict=False))

@@ -20,6 +20,10 @@ from misoflow.bulk.plan import Plan
 from misoflow.errors import MisoflowError, Retry
 
 VERSION = 1
+OTHER = (
+    "the mapping, format or Miso environment is another than when this upload began; "
+    "--restart sends everything from the start, what had arrived too"
+)
 
 
 class Sealed(msgspec.Struct):
@@ -55,7 +59,11 @@ class Differs(MisoflowError):
 
 
 class Journal:
-    """One upload's file, locked while it is open. ``sealed`` and ``totals`` are what it held when opened."""
+    """One upload's file, locked while it is open. ``sealed`` and ``totals`` are what it held when opened.
+
+    ``changed`` are the files, by index, that are others than when it began: one that was cut off is whole now, or
+    has grown. The upload goes on if they still begin with what was sent.
+    """
 
     def __init__(self, path: Path, head: dict[str, Any], *, restart: bool = False) -> None:
         """Open or begin. Raises Differs when it was begun with another ``head``, Retry when it is in use."""
@@ -72,11 +80,20 @@ class Journal:
         self.bad_size = 0
         self.ended = False
         self.resumed = False
+        self.changed: frozenset[int] = frozenset()
+        self._sources = head["sources"]
         lines = [] if restart else self._lines()
-        if lines and (lines[0] != head) and not self._over(lines):
-            self._file.close()
-            raise Differs(_difference(lines[0], head))
-        if not lines or lines[0] != head:
+        before = {**lines[0], "sources": lines[-1].get("sources") or lines[0]["sources"]} if lines else {}
+        if lines and before != head and self._begun(lines):
+            if {**before, "sources": None} != {**head, "sources": None}:
+                self._file.close()
+                raise Differs(OTHER)
+            self.changed = frozenset(
+                index
+                for index, pair in enumerate(zip(before["sources"], head["sources"], strict=True))
+                if len(set(map(tuple, pair))) > 1
+            )
+        elif before != head:
             self._file.truncate(0)
             self._file.seek(0)
             self._write(head)
@@ -94,8 +111,9 @@ class Journal:
         return [msgspec.json.decode(line) for line in text[:end].splitlines()]
 
     @staticmethod
-    def _over(lines: list[dict[str, Any]]) -> bool:
-        return "end" in lines[-1]
+    def _begun(lines: list[dict[str, Any]]) -> bool:
+        """Whether something may have arrived of an upload that has not ended."""
+        return "end" not in lines[-1] and any("seal" in line for line in lines)
 
     def _read(self, line: dict[str, Any]) -> None:
         if "seal" in line:
@@ -132,18 +150,7 @@ class Journal:
     def end(self) -> None:
         """Every file was read to its end, and every batch is done."""
         if not self.ended:
-            self._write({"end": True})
+            self._write({"end": True, "sources": self._sources})
 
     def close(self) -> None:
         self._file.close()
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    old = {source[0]: source for source in before.get("sources", [])}
-    changed = [source[0] for source in now["sources"] if old.get(source[0], source) != source]
-    if changed:
-        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
-        what = f"{changed[0]}{more} has changed since its upload began"
-    else:
-        what = "the mapping, format or Miso environment is another than when this upload began"
-    return f"{what}; --restart sends everything from the start, what had arrived too"

@@ -13,6 +13,7 @@ import msgspec
 from misoflow.bulk.batches import Refused
 
 _BYTE = re.compile(r" \(byte \d+\)$")
+_INDEX = re.compile(r"\[\d+\]")
 
 
 class BadFile:
@@ -59,10 +60,11 @@ def line(name: str, refused: Refused) -> bytes:
     return head.removesuffix(b"null}") + record + b"}\n"
 
 
-def reason_of(reason: str) -> str:
-    """A reason without the place that it names, so that equal ones are counted together."""
+def reason_of(reason: str, path: str = "$") -> str:
+    """A reason with the field it is about, without numbers of places, so that equal ones are counted together."""
     head, _, rest = reason.partition(" ")
     parts = head.split(".", 2)
-    if parts[0] != "data" or len(parts) < 2 or not parts[1].isdigit():
-        return _BYTE.sub("", reason)
-    return f"{parts[2] if len(parts) > 2 else 'record'} {rest}"
+    if parts[0] == "data" and len(parts) > 1 and parts[1].isdigit():  # Miso's own words
+        return f"{parts[2] if len(parts) > 2 else 'record'} {rest}"
+    reason = _BYTE.sub("", reason)
+    return reason if path == "$" else f"{_INDEX.sub('[]', path.removeprefix('$.'))}: {reason}"

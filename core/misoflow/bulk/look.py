@@ -29,7 +29,7 @@ def look(
                 for row in block:
                     refused = _row(index, row, file, totals, on_ids)
                     if refused is not None:
-                        reasons[reason_of(refused.reason)] += 1
+                        reasons[reason_of(refused.reason, refused.path)] += 1
                         on_bad(refused)
         except (Reject, Retry) as error:
             file.problem = error.reason

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from misoflow.bulk import batches
 from misoflow.bulk.batches import MAX_RECORDS, Batch, Draft, Refused
-from misoflow.bulk.check import Checker
+from misoflow.bulk.check import Checked, Checker
 from misoflow.bulk.journal import Differs, Sealed
 from misoflow.bulk.plan import Plan
 from misoflow.encode import Kind
@@ -76,7 +77,8 @@ class Reader:
     """Reads every source once. ``hand_over`` is given each batch, from the thread that calls ``run``.
 
     ``most`` gives the records of a batch that is filled now. ``begun``: batches of an earlier run; those not done
-    are made again with the same rows, and Differs is raised where they have other bytes now.
+    are made again with the same rows, and Differs is raised where they have other bytes now. So are those that are
+    done but hold rows of a file in ``changed``, and only compared.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Reader:
         *,
         format: Format | None = None,
         begun: Mapping[int, Sealed] | None = None,
+        changed: frozenset[int] = frozenset(),
         budget: Budget,
         progress: Callable[[int], object] = lambda size: None,
         most: Callable[[], int] | None = None,
@@ -101,7 +104,8 @@ class Reader:
         self._begun = begun or {}
         self._next = max(self._begun, default=0) + 1
         self._free = Draft(kind)
-        self._open = {one.number: Draft(kind) for one in self._begun.values() if not one.done}
+        self._changed = changed
+        self._open = {one.number: Draft(kind) for one in self._begun.values() if not one.done or self._touched(one)}
         self._left = {number: len(self._begun[number].segments) for number in self._open}
         self._after = 0
 
@@ -109,7 +113,7 @@ class Reader:
         """Read until the end, or until the budget says stop. Raises Halt and Differs."""
         for number in [number for number, left in self._left.items() if not left]:
             self._rebuilt(number)
-        known = {index for one in self._begun.values() for index in one.whole}
+        known = {index for one in self._begun.values() for index in one.whole} - self._changed
         for index, file in enumerate(self._files):
             fences = self._fences(index)
             if index in known and all(fence.number is None for fence in fences):
@@ -120,9 +124,12 @@ class Reader:
         if self._free and not self._budget.stopping:
             self._seal()
 
+    def _touched(self, one: Sealed) -> bool:
+        return any(segment.source in self._changed for segment in one.segments)
+
     def _fences(self, index: int) -> list[Fence]:
         found = [
-            Fence(segment.after, segment.last, None if one.done else one.number)
+            Fence(segment.after, segment.last, one.number if one.number in self._open else None)
             for one in self._begun.values()
             for segment in one.segments
             if segment.source == index
@@ -165,19 +172,19 @@ class Reader:
 
     def _take(self, index: int, block: Block) -> None:
         """The rows into the free batch, and on into the next when it is full."""
-        check, draft, most = self._files[index].check, self._free, self._most()
-        for row in block:
-            try:
-                if isinstance(row, BadRow):
-                    raise Reject(row.reason)
-                checked = check(row.raw)
-                if draft.has_no_room(checked) and draft.segments:
+        draft, most = self._free, self._most()
+        outcomes = _outcomes(self._files[index].check, block)
+        if self._took_at_once(index, block, outcomes, most):
+            return
+        for row, outcome in zip(block, outcomes, strict=True):
+            if isinstance(outcome, Reject):
+                draft.covers(index, self._after, row.number)
+                draft.refuse(Refused(index, row.number, outcome.reason, outcome.path, row.raw))
+            else:
+                if draft.has_no_room(outcome) and draft.segments:
                     draft = self._seal()
                 draft.covers(index, self._after, row.number)
-                draft.add(index, row.number, checked)
-            except Reject as error:
-                draft.covers(index, self._after, row.number)
-                draft.refuse(Refused(index, row.number, error.reason, error.path, row.raw))
+                draft.add(index, row.number, outcome)
             self._after = row.number
             if draft.full(most):
                 draft = self._seal()
@@ -185,14 +192,25 @@ class Reader:
                     return
                 most = self._most()
 
+    def _took_at_once(self, index: int, block: Block, outcomes: list[Checked | Reject], most: int) -> bool:
+        """Whether the block is in the free batch now: it stays below what is full, and each row is a record."""
+        draft = self._free
+        if len(draft.records) + len(block) >= most:
+            return False
+        records = [one[0][0] for one in outcomes if type(one) is tuple and not one[1] and len(one[0]) == 1]
+        size = sum(map(len, records)) + len(records)
+        if len(records) != len(block) or draft.size + size >= batches.FULL_BYTES:
+            return False
+        draft.extend(index, self._after, [row.number for row in block], records, size)
+        self._after = block[-1].number
+        return True
+
     def _refill(self, index: int, block: Block, draft: Draft) -> None:
-        for row in block:
-            try:
-                if isinstance(row, BadRow):
-                    raise Reject(row.reason)
-                draft.add(index, row.number, self._files[index].check(row.raw))
-            except Reject as error:
-                draft.refuse(Refused(index, row.number, error.reason, error.path, row.raw))
+        for row, outcome in zip(block, _outcomes(self._files[index].check, block), strict=True):
+            if isinstance(outcome, Reject):
+                draft.refuse(Refused(index, row.number, outcome.reason, outcome.path, row.raw))
+            else:
+                draft.add(index, row.number, outcome)
 
     def _passed(self, fence: Fence) -> None:
         """The rows of an earlier run's batch in this file are all here."""
@@ -206,10 +224,13 @@ class Reader:
         draft.segments, draft.whole = begun.segments, begun.whole
         batch = Batch(number, draft)
         if batch.sha256 != begun.sha256:
-            raise Differs(
-                "the files give other records than when this upload began; "
-                "--restart sends everything from the start, what had arrived too"
-            )
+            changed = [one.source for one in begun.segments if one.source in self._changed]
+            what = "the files give other records than when this upload began"
+            if changed:
+                what = f"{self._files[changed[0]].source.name} has changed in what this upload has sent already"
+            raise Differs(f"{what}; --restart sends everything from the start, what had arrived too")
+        if begun.done:
+            return
         batch.plan = begun.plan or Plan.of(len(batch))
         self._give(batch)
 
@@ -224,3 +245,17 @@ class Reader:
         self._budget.take(batch.held)
         if not self._budget.stopping:
             self._hand_over(batch)
+
+
+def _outcomes(check: Checker, block: Block) -> list[Checked | Reject]:
+    """What each row becomes, or why it does not."""
+    found: list[Checked | Reject] = []
+    for row in block:
+        if type(row) is BadRow:
+            found.append(Reject(row.reason))
+            continue
+        try:
+            found.append(check(row.raw))
+        except Reject as error:
+            found.append(error)
+    return found

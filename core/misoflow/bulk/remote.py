@@ -19,6 +19,7 @@ from misoflow.http import Http
 from misoflow.miso import Done, Later, Miso, Stop, TaskDone, TaskFailed, TaskGone
 from misoflow.retry import backoff
 
+REFUSED = ("Miso refuses the API key", "set miso.api_key to the environment's secret key")
 DELETED_AT_ONCE = 1000
 SECONDS = 60.0
 MOST_TRIES = 5
@@ -41,7 +42,10 @@ async def client(miso: MisoConfig) -> AsyncIterator[Http]:
 async def get(miso: MisoConfig, kind: Kind, key: str) -> dict[str, Any] | None:
     """The record, or None when Miso has none. Raises Halt, Retry and Reject."""
     async with client(miso) as http:
-        answer = await http.get(f"{miso.api_url}/v1/{kind}/{quote(key, safe='')}")
+        try:
+            answer = await http.get(f"{miso.api_url}/v1/{kind}/{quote(key, safe='')}")
+        except Halt:
+            raise Halt(*REFUSED) from None
     if answer.status != 200:
         return None
     found = answer.json()
@@ -58,7 +62,7 @@ async def ids(miso: MisoConfig, kind: Kind, type_: str | None = None) -> AsyncIt
         if answer.status_code == 404:  # there is no such data set yet
             return
         if answer.status_code in (401, 403):
-            raise Halt(f"Miso answered {answer.status_code}", "set miso.api_key to the environment's secret key")
+            raise Halt(*REFUSED)
         if answer.status_code != 200:
             raise Retry(f"Miso answered {answer.status_code} where ids were asked for")
         text, inside = b"", False

@@ -144,7 +144,7 @@ class Sender:
         self._pace.failed(now, after)
         self.waiting = reason
         if now - self._well > self._patience:
-            raise Retry(f"{reason}, for {self._patience:.0f} s; what has arrived is written down")
+            raise Retry(f"{reason}, for {self._patience:.0f} s; the same command goes on where this one ended")
 
     async def _follow(self, batch: Batch) -> Answer:
         """Ask for the task of an upload until it is finished; one that is lost, failed or stuck is sent again."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,12 +101,13 @@ class Upload:
         """Answers under way are waited for; nothing more is sent."""
         self._stopping.set()
         self._budget.stop()
+        self._queue.put_nowait(None)
 
     async def run(self) -> None:
         """Raises Halt, Retry, Reject and Differs; what has arrived is in the journal whatever happens."""
         wanted = self._wanted
         path = wanted.folder / f"{name_of(wanted)}.jsonl"
-        pipes = any(one.source.size is None and not one.source.version for one in wanted.files)
+        pipes = any(one.source.once for one in wanted.files)
         journal = Journal(path, head(wanted), restart=wanted.restart or pipes)
         try:
             if wanted.again and journal.ended:
@@ -127,10 +130,11 @@ class Upload:
         miso = Miso(wanted.miso.api_url, wanted.miso.api_key, SECONDS)
         sender = Sender(miso, wanted.kind, journal.plan, self._stopping, wanted.patience)
         try:
-            reading = asyncio.create_task(asyncio.to_thread(self._reader(journal, sender).run))
+            reading = in_thread(self._reader(journal, sender).run)
             reading.add_done_callback(lambda _: self._queue.put_nowait(None))
             await self._send(journal, letters, sender)
-            await reading
+            if reading.done() or not self._stopping.is_set():  # else it may wait for a pipe that gives nothing
+                await reading
         finally:
             letters.close()
             await miso.close()
@@ -152,6 +156,7 @@ class Upload:
             hand_over,
             format=self._wanted.format,
             begun=journal.sealed,
+            changed=journal.changed,
             budget=self._budget,
             progress=self._read,
             most=sender.most,
@@ -204,13 +209,39 @@ class Upload:
             delivered=batch.read - batch.skipped - len(rows),
             skipped=batch.skipped,
             bad=len(rows),
-            reasons=dict(Counter(reason_of(one.reason) for one in refused)),
+            reasons=dict(Counter(reason_of(one.reason, one.path) for one in refused)),
         )
         letters.add(refused)
         point("upload.bad")
         journal.done(batch, totals, letters.size)
         point("upload.done")
         self.progress.totals.add(totals)
+
+
+def in_thread(work: Callable[[], None]) -> asyncio.Future[None]:
+    """Run it in a thread that does not hold up the end of the process, as asyncio's own do."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as caught:
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=run, name="reader", daemon=True).start()
+    return done
 
 
 def check_bad_file(bad: Path | None, files: Sequence[File]) -> None:

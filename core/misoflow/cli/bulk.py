@@ -48,7 +48,8 @@ Formatted = Annotated[
     FileFormat | None, typer.Option("--format", metavar="FORMAT", help="jsonl, json, csv or parquet; default by name.")
 ]
 Mapped = Annotated[
-    Path | None, typer.Option("--map", metavar="RULES.toml", help="Rules from rows to interactions, as [[rules]].")
+    Path | None,
+    typer.Option("--map", metavar="RULES.toml", help="A TOML file of rules that make interactions of rows."),
 ]
 MisoName = Annotated[str | None, typer.Option("--miso", metavar="ENV", help="The Miso environment.")]
 BadTo = Annotated[
@@ -128,6 +129,11 @@ def files_of(
     rules = _rules(mapping) if mapping else None
     key = user_key(miso) if miso else None
     sources = expand("/dev/stdin" if path == "-" else path for path in paths)
+    nameless = [one.name for one in sources if not (file_format or format_of(one.path))]
+    if nameless:
+        more = f" (and {len(nameless) - 1} more)" if len(nameless) > 1 else ""
+        where = f"{nameless[0]}{more}"
+        fail(f"{where}: its name does not say which format it has; say it with --format, or name others", USAGE)
     records = checker(kind.value, rules=rules, user_key=key)
     texts = checker(kind.value, rules=rules, user_key=key, convert=typed)
     return [File(one, texts if (file_format or format_of(one.path)) == "csv" else records) for one in sources]
@@ -158,8 +164,16 @@ async def run_upload(out: Output, make: Any, wanted: Any) -> Upload:
 
     running: Upload = make(wanted)
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, running.stop)
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        for signum in signals:
+            loop.remove_signal_handler(signum)
+        running.stop()
+        out.say("stopping when Miso has answered; once more ends it at once, nothing is lost either")
+
+    for signum in signals:
+        loop.add_signal_handler(signum, stop)
     task = asyncio.create_task(running.run())
     total = sum(file.source.size or 0 for file in wanted.files)
     with Bars(out) as bars:
@@ -195,15 +209,16 @@ def told(out: Output, kind: str, files: list[File], running: Upload, summary: di
     if not out.as_json:
         out.text(f"{kind}: {counted(totals)}")
         _reasons(out, totals)
-    for file in files:
-        if file.problem:
-            out.say(f"not complete: {file.problem}")
+    _files_told(out, files, totals)
+    if any(file.later for file in files):
+        out.say("when it is whole, the same command sends the rest")
     if summary["bad_file"]:
         out.say(f"bad records: {summary['bad_file']}")
     if progress.ended_before:
         out.say("an earlier upload of these files is finished, nothing was sent; --restart sends them again")
     if progress.stopped:
-        out.say("stopped; nothing is lost. The same command goes on")
+        pipe = any(file.source.once for file in files)
+        out.say(f"stopped; nothing is lost. The same command {'sends all of a pipe again' if pipe else 'goes on'}")
     return PART if totals.bad or progress.stopped or not all(file.whole for file in files) else OK
 
 
@@ -216,6 +231,7 @@ def summary_of(kind: str, files: list[File], running: Upload, miso: str, seconds
         **{name: getattr(progress.totals, name) for name in ("read", "delivered", "skipped", "bad", "reasons")},
         "bad_file": str(progress.bad_file) if progress.totals.bad else None,
         "resumed": progress.resumed,
+        "finished_before": progress.ended_before,
         "stopped": progress.stopped,
         "seconds": round(seconds, 3),
         "files": described(files),
@@ -227,6 +243,14 @@ def counted(totals: Totals, arrived: str = "delivered") -> str:
     parts = [f"{totals.read:,} read", f"{totals.delivered:,} {arrived}"]
     parts += [f"{totals.skipped:,} skipped by the rules"] if totals.skipped else []
     return ", ".join([*parts, f"{totals.bad:,} bad"])
+
+
+def _files_told(out: Output, files: list[File], totals: Totals) -> None:
+    for file in files:
+        if file.problem:
+            out.say(f"not complete: {file.problem}")
+    if not totals.read and all(file.whole for file in files):
+        out.say(f"{'this file holds' if len(files) == 1 else 'these files hold'} no records")
 
 
 def _reasons(out: Output, totals: Totals) -> None:
@@ -279,7 +303,5 @@ def looked(out: Output, kind: Kind, files: list[File], file_format: FileFormat |
             )
         out.text(f"{plural(len(files), 'file')}: {counted(totals, good)}")
         _reasons(out, totals)
-    for file in files:
-        if file.problem:
-            out.say(f"not complete: {file.problem}")
+    _files_told(out, files, totals)
     return PART if totals.bad or not all(file.whole for file in files) else OK

@@ -66,11 +66,16 @@ def sync(
     out = Output(as_json=as_json, quiet=quiet)
     scope = Scope(prefix or "", type_)
     files = files_of(paths, kind, file_format, None, environment)
+    if any(file.source.once for file in files):
+        fail("sync reads its files twice; give files, not a pipe", USAGE)
     for file in files:
         file.check = scope.within(file.check)
     chosen: Format | None = file_format.value if file_format else None
     here: set[str] = set()
     looked = look(files, chosen, lambda _: None, here.update)
+    if not looked.read and all(file.whole for file in files):
+        why = "the files hold no records, so a sync would delete everything: nothing was changed"
+        fail(f"{why}. To delete all of them: misoflow ids, misoflow delete --ids-file", PART)
     # listed before the upload, so that what others add meanwhile is never taken for gone
     there = asyncio.run(_held(environment, type_))
     gone = scope.gone(there, here)

@@ -18,6 +18,7 @@ from misoflow.files.table import csv_rows
 
 Format = Literal["jsonl", "json", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+PIPES = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 COMPRESSED = (".gz", ".zst")
 _BY_SUFFIX: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -32,7 +33,12 @@ _HEAD = 4096
 
 
 def format_of(path: str) -> Format | None:
-    """The format that a path's suffix names, before ``.gz`` or ``.zst``; None when it names none."""
+    """The format that a path's suffix names, before ``.gz`` or ``.zst``; None when it names none.
+
+    Pipes of a shell have no names: they hold JSON Lines or an array.
+    """
+    if path.startswith(PIPES):
+        return "json"
     suffixes = [suffix.lower() for suffix in PurePosixPath(shown(path)).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()

@@ -50,6 +50,11 @@ class Source:
         """The path as it may be shown: without a user, password or query."""
         return shown(self.path)
 
+    @property
+    def once(self) -> bool:
+        """Whether nobody can say if it is the same at the next reading: pipes."""
+        return self.size is None and not self.version
+
     def __repr__(self) -> str:
         return f"Source({self.name!r}, {self.size})"
 
