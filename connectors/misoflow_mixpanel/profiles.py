@@ -109,14 +109,22 @@ def translated(config: MixpanelConfig, event: Event) -> list[Effect]:
     if not isinstance(properties, dict):
         raise Reject("the profile has no properties", "$.properties")
     user = usable(properties.get(config.user_id_property)) if config.user_id_property else ""
+    named = bool(user)
     user = user or usable(event.data["id"])
-    if not user or user.startswith(DEVICE):
-        return [Skip("the profile of a visitor without a user id")]
-    if not config.user_id_property and config.id_merge == "original" and not is_user_id(user):
-        return [Skip("the profile's id is a device's; set user_id_property to the property with the user's id")]
+    if (why := visitor(config, user, named=named)) is not None:
+        return [why]
     user = safe_id(user, config.hash_ids, config.id_salt.get_secret_value())
     version = int(event.received_at.timestamp() * 1000) if event.received_at is not None else 0
     return [merge(user, SOURCE, User(user_id=user, **_fields(config, properties)), version=version)]
+
+
+def visitor(config: MixpanelConfig, user: str, *, named: bool) -> Skip | None:
+    """Why an id is no user's; ``named``: it comes from the property with users' ids. None: it is a user's."""
+    if not user or user.startswith(DEVICE):
+        return Skip("a visitor without a user id")
+    if not named and config.id_merge == "original" and not is_user_id(user):
+        return Skip("the id is a device's; set user_id_property to the property with the user's id")
+    return None
 
 
 def _fields(config: MixpanelConfig, properties: dict[str, Any]) -> dict[str, Any]:

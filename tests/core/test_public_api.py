@@ -14,7 +14,7 @@ PUBLIC = [
     *("AddToCart", "AddToCollection", "Alias", "Bookmark", "CategoryPageView", "Checkout", "Click", "Complete"),
     *("Config", "ConfigError", "Connector", "Custom", "Disconnect", "Dislike", "Effect", "Event", "Feedback"),
     *("Fetch", "ForgetUser", "Halt", "HomePageView", "INTERACTIONS", "Impression", "Interaction", "LateId", "Like"),
-    *("Listen", "MisoflowError", "Page", "Problem", "Product", "ProductDetailPageView", "ProductImageView"),
+    *("Listen", "Listing", "MisoflowError", "Page", "Problem", "Product", "ProductDetailPageView", "ProductImageView"),
     *("PromoPageView", "Rate", "Read", "Record", "Refund", "Reject", "RemoveFromCart", "RemoveFromCollection"),
     *("RemoveProduct", "Request", "Retry", "Route", "Search", "Share", "Skip", "Slice"),
     *(

@@ -8,7 +8,7 @@ from collections import Counter
 import msgspec
 
 from misoflow.crash import point
-from misoflow.store import erase, keyed, slices
+from misoflow.store import erase, keyed, listings, slices
 from misoflow.store.control import open_circuit
 from misoflow.store.schema import (
     DEAD,
@@ -221,7 +221,12 @@ class Committer:
         late = [piece for piece in pieces if piece.late is not None]
         now = [piece for piece in pieces if piece.late is None]
         targets = bool(now) + len(late) + len(made.fetches)
-        targets += len({(p.kind, p.key) for p in parts if keyed.put(tx, env, instance, row, p)})
+        listed = [part for part in parts if listings.admit(tx, instance, env, part, self.chunk.now)]
+        targets += len({(p.kind, p.key) for p in listed if keyed.put(tx, env, instance, row, p)})
+        for page in made.listings:
+            listings.turn(tx, instance, page, self.chunk.now)
+        if len(listed) < len(parts):
+            made.reason = made.reason or "a newer list was begun before this page came"
         for piece in late:
             tx.db.execute(
                 "INSERT INTO late(event, env, key, due, body) VALUES(?,?,?,?,?)",
@@ -241,7 +246,7 @@ class Committer:
 
     @staticmethod
     def _nothing(made: Outcome, had_records: bool) -> None:
-        if made.forget or made.aliases:
+        if made.forget or made.aliases or made.listings:
             made.state = "delivered"
             return
         made.state = "skipped"
@@ -299,7 +304,7 @@ def _simple(made: Outcome) -> bool:
         and made.state == "pending"
         and not made.held
         and bool(made.pieces)
-        and not (made.parts or made.fetches or made.aliases or made.forget)
+        and not (made.parts or made.fetches or made.aliases or made.forget or made.listings)
         and all(piece.claim is None and piece.late is None for piece in made.pieces)
     )
 
@@ -310,7 +315,7 @@ def _useless(made: Outcome) -> bool:
         made.row is None
         and made.state == "pending"
         and not made.held
-        and not (made.pieces or made.parts or made.fetches or made.aliases or made.forget)
+        and not (made.pieces or made.parts or made.fetches or made.aliases or made.forget or made.listings)
     )
 
 

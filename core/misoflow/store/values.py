@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from misoflow.effects import Listing
+
 EventState = Literal["pending", "delivered", "skipped", "suppressed", "erased", "dead"]
 DeadKind = Literal["reject", "miso", "bug", "poison"]
 BatchKind = Literal["interactions", "products", "users", "delete_products", "forget"]
@@ -26,6 +28,7 @@ class Part:
 
     ``fields`` are the record's fields as plain JSON values; ``whole`` replaces the source's earlier part
     (a later ``version`` wins), else fields merge one by one. ``gone`` takes the source's part away.
+    ``unite`` and ``listing`` as in ``merge``.
     """
 
     kind: Literal["product", "user"]
@@ -38,6 +41,8 @@ class Part:
     whole: bool = False
     gone: bool = False
     claim: bytes | None = None
+    unite: tuple[str, ...] = ()
+    listing: str | None = None
 
 
 @dataclass(slots=True)
@@ -68,6 +73,7 @@ class Outcome:
     fetches: list[tuple[str, str]] = field(default_factory=list)
     aliases: list[tuple[bytes, str]] = field(default_factory=list)
     links: list[tuple[bytes, bytes]] = field(default_factory=list)
+    listings: list[Listing] = field(default_factory=list)
 
 
 @dataclass(slots=True)
