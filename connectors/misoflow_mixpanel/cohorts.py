@@ -61,9 +61,10 @@ def events(config: MixpanelConfig, request: Request) -> Iterator[Event]:
         return
     call = _Call(config, body, request)
     for index, member in enumerate(call.members):
-        named = _id_of(config, member)
-        key = f"{call.key}/{named}" if named else f"{call.key}/{call.page}/{index}"
-        data = {"action": call.action, "cohort": call.cohort, "run": call.run, "user": named, "index": index}
+        user, named = _id_of(config, member)
+        key = f"{call.key}/{user}" if user else f"{call.key}/{call.page}/{index}"
+        data = {"action": call.action, "cohort": call.cohort, "run": call.run}
+        data |= {"user": user, "named": named, "index": index}
         yield Event(f"cohort:{_digest(key.encode())}", TOPIC, data)
     if call.action == "members":
         key = f"{call.key}/page {call.page} of {call.pages}"
@@ -112,14 +113,12 @@ def _paging(info: Any) -> tuple[int, int]:
     raise Reject("the cohort sync's page is none of its pages", "$.parameters.page_info")
 
 
-def _id_of(config: MixpanelConfig, member: Any) -> str:
-    """The member's user id as sent; "" when there is none. Nothing else of a member is kept."""
+def _id_of(config: MixpanelConfig, member: Any) -> tuple[str, bool]:
+    """The member's id and whether it is from ``user_id_property``; "": none. Nothing else of a member is kept."""
     if not isinstance(member, dict):
-        return ""
-    for name in (config.user_id_property, *IDS):
-        if name and (found := usable(member.get(name))):
-            return found
-    return ""
+        return "", False
+    own = usable(member.get(config.user_id_property)) if config.user_id_property else ""
+    return own or next((found for name in IDS if (found := usable(member.get(name)))), ""), bool(own)
 
 
 def _digest(key: bytes) -> str:
@@ -137,7 +136,7 @@ def translated(config: MixpanelConfig, event: Event) -> list[Effect]:
         return [Listing(source, data["run"], data["page"], data["pages"])]
     if not data["user"]:
         raise Reject("the member has no usable id", f"$.parameters.members[{data['index']}]")
-    if (why := visitor(config, data["user"], named=bool(config.user_id_property))) is not None:
+    if (why := visitor(config, data["user"], named=data["named"])) is not None:
         return [why]
     assert config.cohorts is not None
     user = safe_id(data["user"], config.hash_ids, config.id_salt.get_secret_value())
