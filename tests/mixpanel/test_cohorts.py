@@ -69,6 +69,15 @@ async def test_pages_out_of_order_replays_and_two_syncs_at_once(tmp_path: Path) 
         assert set(h.cohorts()) == {"c"}, "a call that is replayed changes nothing"
 
 
+async def test_a_change_between_the_pages_of_a_whole_list_is_kept(tmp_path: Path) -> None:
+    async with hooked(tmp_path) as h:
+        await call(h, "add_members", ["gone"], "s0")
+        await call(h, "members", ["a"], "s1", 1, 2)
+        await call(h, "add_members", ["meanwhile"], "s2")
+        await call(h, "members", ["b"], "s1", 2, 2)
+        await h.site.until(lambda: set(h.cohorts()) == {"a", "b", "meanwhile"})
+
+
 async def test_the_profile_and_the_cohorts_are_one_record(tmp_path: Path) -> None:
     async with hooked(tmp_path) as h:
         engine = h.site.engine
@@ -224,7 +233,18 @@ def test_at_the_door_nothing_but_unauthorized_is_raised() -> None:
     settings = {"project_id": 1, "secret": "s", "cohorts": {"user": "miso", "passwords": [PASSWORD, OLD]}}
     connector = Mixpanel(MixpanelConfig.model_validate(settings))
     connector.verify(connector.sample("cohort"))
-    for garbage in ("", "Basic", "Basic ", "Bearer x", "Basic \udcff", "Basic " + "A" * 10_000, "\x00", "Basic é=="):
+    other = connector.sample("cohort").header("authorization").replace("Basic", "Bearer")
+    for garbage in (
+        other,
+        "",
+        "Basic",
+        "Basic ",
+        "Bearer x",
+        "Basic \udcff",
+        "Basic " + "A" * 10_000,
+        "\x00",
+        "Basic é==",
+    ):
         with pytest.raises(Unauthorized):
             connector.verify(Request(b"", {"authorization": garbage}))
     without = Mixpanel(MixpanelConfig(project_id=1, secret="s"))  # type: ignore[arg-type]
