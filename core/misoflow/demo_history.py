@@ -25,12 +25,12 @@ SETTINGS = """
 [instances.mix]
 connector = "mixpanel"
 project_id = 1234567
-username = "demo.service-account"
+username = "misoflow.sandbox"
 secret = {{ file = "mixpanel.secret" }}
 api_url = "{mixpanel}"
 profiles = false
 """
-SECRET = "demo-secret-of-the-stand-in"  # noqa: S105 (the stand-in's)
+SECRET = "sandbox-secret"  # noqa: S105 (the stand-in's)
 
 
 @dataclass(slots=True)

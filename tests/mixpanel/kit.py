@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,12 +15,17 @@ from typing import Any
 from misoflow.control import call
 from misoflow.pipeline import to_ms
 from misoflow.store import slices
-from misoflow_sandbox.mixpanel import MixpanelSandbox, World
-from misoflow_sandbox.mixpanel.world import MISO, Happening
+from misoflow_sandbox.mixpanel import Action, Call, LedgerEvent, MixpanelSandbox, MixpanelWorld, Options, Rule
+from misoflow_sandbox.mixpanel.events import Events
+from misoflow_sandbox.mixpanel.templates import VERBS
 from misoflow_sandbox.serving import served
 
 from tests.core.site import Site, site
 
+FULL = bool(os.environ.get("MISOFLOW_FULL"))
+MONTH = MixpanelWorld(events_per_day=20_000 if FULL else 1000, import_share=0.005, hot_share=0.01, hot_after=5)
+"""With late and repeated rows, imports, hot shards, and the odd rows of the stand-in: U+2028 in strings, lone
+surrogates, huge numbers, times as floats and texts, rows without an id."""
 SETTINGS = """
 [instances.mix]
 connector = "mixpanel"
@@ -31,6 +36,14 @@ api_url = "{url}"
 profiles = false
 {more}
 """
+MISO = {
+    "Product Viewed": "product_detail_page_view",
+    "Product Added": "add_to_cart",
+    "Products Searched": "search",
+    "Order Completed": "checkout",
+}
+"""What a Miso user would expect of each event of the stand-in; the others are of no use there."""
+EXPORT = "/api/2.0/export"
 
 
 @dataclass
@@ -41,14 +54,14 @@ class Mix:
     sandbox: MixpanelSandbox
 
     @property
-    def world(self) -> World:
+    def world(self) -> MixpanelWorld:
         return self.sandbox.world
 
     async def pull(self, *streams: str, first: date | None = None, days: int | None = None) -> list[dict[str, Any]]:
         """Pull a range (all of the world's by default); its slices, once nothing is open."""
         first = first or self.world.start
         last = first + timedelta(days=self.world.days if days is None else days)
-        return await self.start(streams=list(streams) or None, start=_ms(first), end=_ms(last))
+        return await self.start(streams=list(streams) or None, start=at(first), end=at(last))
 
     async def start(self, **args: Any) -> list[dict[str, Any]]:
         self.site.engine.backfills.puller.waits = (0.01,)
@@ -56,7 +69,7 @@ class Mix:
         return await self.finished(jobs)
 
     async def finished(self, jobs: list[int]) -> list[dict[str, Any]]:
-        for _ in range(1200):
+        for _ in range(60_000 if FULL else 1200):
             if self.site.task.done():
                 self.site.task.result()
             states = [(await self.site.engine.store.run(slices.job, job)).state for job in jobs]
@@ -65,54 +78,102 @@ class Mix:
             await asyncio.sleep(0.05)
         return await self.site.engine.store.run(slices.view, "mix", jobs)
 
-    def fault(self, name: str, **more: Any) -> None:
-        self.sandbox.faults.append({"fault": name, **more})
+    def fault(self, *rules: Rule | Action) -> None:
+        self.sandbox.faults.add(*rules)
 
-    def sent(self) -> Counter[tuple[str, str, str, str, str]]:
-        """What Miso holds: (type, timestamp, user, anonymous id, product or keywords)."""
-        return Counter(_key(record) for record in self.site.interactions())
+    def calls(self, path: str = EXPORT) -> list[Call]:
+        return [one for one in self.sandbox.calls if one.path == path]
 
-    def judge(self, now: int | None = None) -> None:
-        """Exactly the ledger is at Miso, each event once."""
-        sent, wanted = self.sent(), expected(self.world, now)
+    def sent(self) -> Counter[str]:
+        """What Miso holds."""
+        return Counter(key_of(record) for record in self.site.interactions())
+
+    def judge(self, *reads: int) -> None:
+        """Exactly the ledger is at Miso, each event once, and every event is accounted for.
+
+        ``reads``: when the project was pulled, in ms of its clock; by default once, after all had happened.
+        """
+        sent, wanted = self.sent(), expected(self.world, *reads)
         missing, extra = wanted - sent, sent - wanted
         assert not missing, f"{missing.total()} missing, such as {next(iter(missing))}"
         assert not extra, f"{extra.total()} too many, such as {next(iter(extra))}"
+        counts = self.site.counts("mix")
+        assert counts["accepted"] == sum(1 for _ in seen(self.world, reads)) + counts.get("dead", 0)
+        assert counts["delivered"] == wanted.total()
+        assert "pending" not in counts
 
 
-def _ms(day: date) -> int:
+def at(day: date) -> int:
     return to_ms(datetime(day.year, day.month, day.day, tzinfo=UTC))
 
 
-def _key(record: dict[str, Any]) -> tuple[str, str, str, str, str]:
+def long_after(world: MixpanelWorld) -> int:
+    """When everything has arrived and all ids are joined, in ms."""
+    return at(world.start + timedelta(days=world.days + 40))
+
+
+def key_of(record: dict[str, Any]) -> str:
+    """Type, timestamp, user, device, product or search words of a record at Miso."""
     what = record["search"]["keywords"] if "search" in record else record["product_ids"][0]
-    who = (record.get("user_id") or "", record.get("anonymous_id") or "")
-    return (record["type"], record["timestamp"], *who, what)
+    who = (record.get("user_id"), record.get("anonymous_id"))
+    return _key(record["type"], record["timestamp"], *who, what)
 
 
-def expected(world: World, now: int | None = None) -> Counter[tuple[str, str, str, str, str]]:
-    """What a perfect connector delivers of the world."""
-    return Counter(_of(world, one) for one in world.ledger(now) if one.name in MISO)
+def _key(kind: str, moment: str, user: str | None, device: str | None, what: str) -> str:
+    return f"{kind} {moment} {user} {device} {what}"
 
 
-def _of(world: World, one: Happening) -> tuple[str, str, str, str, str]:
-    moment = f"{datetime.fromtimestamp(one.at // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{one.at % 1000:03}Z"
-    return (MISO[one.name], moment, one.user, one.device, one.product)
+def expected(world: MixpanelWorld, *reads: int) -> Counter[str]:
+    """What a perfect connector delivers of the world when it is pulled at these times."""
+    linked = _linked(world, reads) if world.id_merge == "original" else None
+    found: Counter[str] = Counter()
+    for one, read in seen(world, reads):
+        if one.name not in MISO:
+            continue
+        if linked is None:
+            joined = read >= one.time_ms + world.link_seconds * 1000
+        else:
+            joined = one.device in linked
+        user = one.user or (one.person if joined else None)
+        if user or one.device:
+            found[_key(MISO[one.name], _written(one.time_ms), user, one.device, one.subject)] += 1
+    return found
+
+
+def seen(world: MixpanelWorld, reads: Iterable[int]) -> Iterable[tuple[LedgerEvent, int]]:
+    """Every event that is visible at one of these times, and at which first."""
+    events, moments = Events(world), sorted(reads) or [long_after(world)]
+    for day in world.all_days():
+        for one in events.ledger(day):
+            first = next((read for read in moments if one.processed_ms <= read), None)
+            if first is not None:
+                yield one, first
+
+
+def _linked(world: MixpanelWorld, reads: Iterable[int]) -> set[str | None]:
+    """Devices that an identity event names."""
+    return {one.device for one, _ in seen(world, reads) if one.name in VERBS}
+
+
+def _written(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
 
 
 def audited(rows: list[dict[str, Any]]) -> None:
+    """Every slice is done, and each event read is a new one or one that was known."""
+    assert rows
     for row in rows:
         assert row["state"] == "done", row
         assert row["read"] == row["taken"] + row["repeats"], row
+        if row["attempts"] == 1:
+            assert sum(row["counts"].values()) == row["taken"], row
 
 
 @contextlib.asynccontextmanager
-async def mix(tmp_path: Path, world: World, more: str = "", now: int | None = None) -> AsyncIterator[Mix]:
-    sandbox = MixpanelSandbox(world, now=now)
-    with served(sandbox) as url:
+async def mix(tmp_path: Path, world: MixpanelWorld, more: str = "", now: int | None = None) -> AsyncIterator[Mix]:
+    """The engine with a project as it is at ``now`` (ms; by default long after its last day), without rate limits."""
+    clock = (now or long_after(world)) / 1000
+    sandbox = MixpanelSandbox(world, Options(now=clock, limits="off"))
+    with served(sandbox, date_header=False) as url:
         async with site(tmp_path, more=SETTINGS.format(world=world, url=url, more=more)) as made:
             yield Mix(made, sandbox)
-
-
-def calls(sandbox: MixpanelSandbox, path: str = "/api/2.0/export") -> list[dict[str, Any]]:
-    return [one for one in json.loads(json.dumps(sandbox.calls)) if one["path"] == path]

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from misoflow_sandbox.mixpanel_cohort import Cohort, CohortSync, member, send_cohort
+from misoflow_sandbox.mixpanel.cohort import Cohort, CohortSync, member, send_cohort
 
 
 class Hook:

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from misoflow_sandbox.mixpanel_app import MixpanelSandbox, MixpanelWorld, Options, served_mixpanel
-from misoflow_sandbox.mixpanel_people import GROUP
+from misoflow_sandbox.mixpanel import MixpanelSandbox, MixpanelWorld, Options, served_mixpanel
+from misoflow_sandbox.mixpanel.people import GROUP
 
 WORLD = MixpanelWorld(days=10)
 DAY = {"from_date": "2026-09-01", "to_date": "2026-09-01"}

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from misoflow_sandbox.mixpanel_app import (
+from misoflow_sandbox.mixpanel import (
     Action,
     MixpanelSandbox,
     MixpanelWorld,

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
-from misoflow_sandbox.mixpanel_events import Events, Row, ledger
-from misoflow_sandbox.mixpanel_where import BadExpression, Expression
-from misoflow_sandbox.mixpanel_world import MixpanelWorld
+from misoflow_sandbox.mixpanel.events import Events, Row, ledger
+from misoflow_sandbox.mixpanel.where import BadExpression, Expression
+from misoflow_sandbox.mixpanel.world import MixpanelWorld
 
 DAY = date(2026, 9, 1)
 EVER = 10**15

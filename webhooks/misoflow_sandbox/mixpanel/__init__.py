@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from misoflow_sandbox.mixpanel.app import MixpanelSandbox, run
-from misoflow_sandbox.mixpanel.world import Happening, World
+from misoflow_sandbox.mixpanel.app import MixpanelSandbox
+from misoflow_sandbox.mixpanel.events import LedgerEvent
+from misoflow_sandbox.mixpanel.faults import Action, Rule
+from misoflow_sandbox.mixpanel.serving import mixpanel_process, run, served_mixpanel
+from misoflow_sandbox.mixpanel.state import Call, Options
+from misoflow_sandbox.mixpanel.world import MixpanelWorld
 
-__all__ = ["Happening", "MixpanelSandbox", "World", "run"]
+__all__ = [
+    "Action",
+    "Call",
+    "LedgerEvent",
+    "MixpanelSandbox",
+    "MixpanelWorld",
+    "Options",
+    "Rule",
+    "mixpanel_process",
+    "run",
+    "served_mixpanel",
+]

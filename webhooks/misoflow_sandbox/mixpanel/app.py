@@ -1,237 +1,179 @@
-"""The stand-in's HTTP side: export, engage, cohorts, event names, the account, and ``/_sandbox/``.
+"""A stand-in for Mixpanel's export, query and app APIs, for people without a project, for tests and for benchmarks.
 
-Endpoints: https://developer.mixpanel.com/reference/raw-event-export, …/engage-query, …/rate-limits.
+It is written from Mixpanel's documents (https://developer.mixpanel.com/reference/overview), plays the project that a
+``MixpanelWorld`` describes, shows what was asked of it under ``/_sandbox/``, and misbehaves by the rules posted to
+``/_sandbox/faults`` (see ``misoflow_sandbox.mixpanel.faults``). All APIs answer under one URL; ``/eu/…`` before a path
+stands for the hosts of that region.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import contextlib
-import itertools
-import json
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
-from email.utils import formatdate
-from typing import Any
-from urllib.parse import parse_qsl
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, unquote
 
+import msgspec
+import orjson
+
+from misoflow_sandbox.answers import Answer, answer
 from misoflow_sandbox.mixpanel import export
-from misoflow_sandbox.mixpanel.world import MISO, World
-from misoflow_sandbox.serving import serve_forever
+from misoflow_sandbox.mixpanel.access import admit, region_of
+from misoflow_sandbox.mixpanel.events import Events
+from misoflow_sandbox.mixpanel.faults import Action, Faults
+from misoflow_sandbox.mixpanel.query import Queries
+from misoflow_sandbox.mixpanel.sending import Body, Gone, send_answer, send_body
+from misoflow_sandbox.mixpanel.state import Call, Clock, Family, Limits, Options, Refusal, refused
+from misoflow_sandbox.mixpanel.world import MixpanelWorld
+from misoflow_sandbox.protocol import Receive, Scope, Send
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-
-STATUSES = {
-    "401": (401, "Invalid service account credentials"),
-    "402": (402, "Your plan does not allow API calls. Upgrade at mixpanel.com/pricing"),
-    "403": (403, "Permission denied"),
-    "429": (429, "too many export requests in progress for this project"),
-    "429_hour": (429, "Query rate limit exceeded"),
-    "429_retry_after": (429, "Query rate limit exceeded"),
-    "500": (500, "Internal server error"),
-    "503": (503, "Service unavailable"),
-    "too_late": (400, "to_date cannot be later than today"),
-    "expired": (401, "Service account expired"),
+HIDDEN = {"api_secret", "secret", "token", "api_key", "sig", "access_token"}
+"""Parameters that are credentials."""
+MESSAGES = {
+    400: "Unable to authenticate request",
+    401: "Unable to authenticate request",
+    402: "Your plan does not allow API calls. Upgrade at mixpanel.com/pricing",
+    403: "The role of this account does not permit this request",
+    429: "Query rate limit exceeded",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
 }
-HOUR = 3600.0
-LIMITS = {"export": (60, 3), "query": (60, 1000)}
-"""Family -> calls an hour, calls a second."""
-PAGE = 1000
-CUT_AFTER = 3
-
-
-class Answered(Exception):
-    """Ends a request with a status and a text."""
-
-    def __init__(self, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        super().__init__(status)
-        self.status, self.text, self.headers = status, text, list(headers)
 
 
 class MixpanelSandbox:
-    """One project. ``now`` (ms): what is processed later is not there yet; ``limits``: rate limits are in force."""
+    """One stand-in: its ``options``, ``faults`` and ``calls``, and its ASGI application ``app``."""
 
-    def __init__(self, world: World | None = None, *, now: int | None = None, limits: bool = False) -> None:
-        self.world = world or World()
-        self.now = now
-        self.limits = limits
-        self.faults: list[dict[str, Any]] = []
-        self.calls: list[dict[str, Any]] = []
-        self._times: dict[str, list[float]] = {"export": [], "query": []}
+    url = ""
+    """Where it is served; set by ``served_mixpanel``."""
 
-    async def app(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    def __init__(self, world: MixpanelWorld | None = None, options: Options | None = None) -> None:
+        self.world = world or MixpanelWorld()
+        self.options = options or Options()
+        self.events = Events(self.world)
+        self.faults = Faults()
+        self.clock = Clock(self.options)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the calls, and behave. The options stay."""
+        self.calls: list[Call] = []
+        self.faults.rules.clear()
+        self.limits = Limits()
+        self._queries = Queries(self.world, self.events, self.options, self.clock)
+
+    def state(self) -> dict[str, object]:
+        """What was asked of it."""
+        return {
+            "calls": msgspec.to_builtins(self.calls),
+            "rows": sum(call.rows for call in self.calls),
+            "now": self.clock.seconds(),
+        }
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        path: str = scope["path"]
-        params = dict(parse_qsl(scope["query_string"].decode()))
-        try:
-            if path.startswith("/_sandbox/"):
-                await _send_json(send, 200, self._control(scope["method"], path, body))
-            else:
-                await self._mixpanel(scope, path, params, body, send)
-        except Answered as answer:
-            if self.calls and not path.startswith("/_sandbox/"):
-                self.calls[-1]["status"] = answer.status
-            await _send_json(send, answer.status, {"error": answer.text, "status": answer.status}, answer.headers)
-
-    async def _mixpanel(
-        self, scope: dict[str, Any], path: str, params: dict[str, str], body: bytes, send: Send
-    ) -> None:
-        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
-        call: dict[str, Any] = {"path": path, "params": params, "status": 200, "rows": 0}
+        if scope["type"] != "http":
+            return
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        path = raw.partition(b"?")[0].decode("latin-1")
+        body = await _body(receive)
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        if path.startswith("/_sandbox/"):
+            await send_answer(send, self._control(scope["method"], path, query, body), self.clock.http_date())
+            return
+        headers = dict(scope["headers"])
+        form = {}
+        if headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
+            form = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
+        params = {name: value for name, value in {**query, **form}.items() if name not in HIDDEN}
+        call = Call(len(self.calls) + 1, scope["method"], path, params, self.clock.seconds())
         self.calls.append(call)
-        fault = self._fault(path)
-        self._authorized(headers, params, path)
-        if fault in STATUSES:
-            wait = [(b"retry-after", b"1")] if fault == "429_retry_after" else []
-            raise Answered(*STATUSES[fault], wait)
-        self._limited("export" if path == "/api/2.0/export" else "query")
-        if path == "/api/2.0/export" and scope["method"] == "GET":
-            await self._export(headers, params, fault, call, send)
+        action = self.faults.action(call.method, path)
+        out = Body(scope, receive, send, call, action, self.clock.http_date())
+        with contextlib.suppress(Gone):
+            await self._answer(call, action, headers, out)
+
+    async def _answer(self, call: Call, action: Action, headers: dict[bytes, bytes], out: Body) -> None:
+        """Answer a call, or let it go wrong as the rules want. Raises Gone."""
+        if action.status is not None:
+            await out.pause(action.delay)
+            message = MESSAGES.get(action.status, f"HTTP status {action.status}")
+            await out.whole(refused(action.status, message, action.headers, action.body))
             return
-        form = dict(parse_qsl(body.decode()))
-        found: Any
-        match path:
-            case "/api/app/me":
-                found = {"status": "ok", "results": {"projects": {str(self.world.project_id): {"name": "stand-in"}}}}
-            case "/api/query/engage":
-                found = self._engage(form)
-            case "/api/query/cohorts/list":
-                found = [{"id": 7, "name": "Gold", "count": 2, "is_visible": 1, "project_id": self.world.project_id}]
-            case "/api/query/events/names":
-                found = [*MISO, "App Opened"]
-            case _:
-                raise Answered(404, "not found")
-        await _send_json(send, 200, found)
-
-    def _authorized(self, headers: dict[str, str], params: dict[str, str], path: str) -> None:
-        """Basic auth by a service account with its project, or by the legacy project secret."""
-        kind, _, value = headers.get("authorization", "").partition(" ")
+        region, segments = region_of([unquote(part) for part in call.path.split("/")[1:]], self.world)
+        family = _family(segments)
         try:
-            user, _, secret = base64.b64decode(value).decode().partition(":") if kind == "Basic" else ("", "", "")
-        except ValueError:
-            user, secret = "", ""
-        world = self.world
-        if user == world.project_secret and not secret:
-            return
-        if (user, secret) != (world.username, world.secret):
-            raise Answered(401, "Invalid service account credentials")
-        if path != "/api/app/me" and params.get("project_id") != str(world.project_id):
-            raise Answered(403 if params.get("project_id") else 400, "Unable to authenticate request")
+            if family is None:
+                raise Refusal(404, f"no such endpoint: {call.path}")
+            admit(self.world, self.options, family, region, headers.get(b"authorization", b""), call.params)
+            if family != "app" and self.options.limits != "off":
+                self.limits.take(family, self.clock.for_limits())
+            with self.limits.under_way(family):
+                await out.pause(action.delay)
+                if family == "export":
+                    gzip = b"gzip" in headers.get(b"accept-encoding", b"").lower() and not action.identity
+                    await send_body(out, self._exported(call, action), gzip=gzip)
+                else:
+                    await out.whole(self._queries.answer(segments, call))
+        except Refusal as stopped:
+            await out.whole(stopped.answer)
 
-    def _limited(self, family: str) -> None:
-        """https://developer.mixpanel.com/reference/rate-limits"""
-        now, times = time.monotonic(), self._times[family]
-        times[:] = [one for one in times if now - one < HOUR]
-        an_hour, a_second = LIMITS[family]
-        if self.limits and (len(times) >= an_hour or sum(now - one < 1 for one in times) >= a_second):
-            raise Answered(*STATUSES["429_hour"])
-        times.append(now)
+    def _exported(self, call: Call, action: Action) -> Iterator[export.Piece]:
+        """The body of an export. Raises Refusal."""
+        if call.method != "GET":
+            raise Refusal(405, "Method Not Allowed", {"Allow": "GET"})
+        now = self.clock.ms()
+        asked = export.read(call.params, self.world, self.options, now)
+        return export.pieces(export.rows(self.events, asked, now), action)
 
-    def _fault(self, path: str) -> str | None:
-        for rule in self.faults:
-            if not path.startswith(rule.get("path", "/api/2.0/export")):
-                continue
-            if rule.get("after", 0) > 0:
-                rule["after"] -= 1
-                continue
-            rule["times"] = rule.get("times", 1) - 1
-            if rule["times"] <= 0:
-                self.faults.remove(rule)
-            return str(rule["fault"])
-        return None
-
-    async def _export(
-        self, headers: dict[str, str], params: dict[str, str], fault: str | None, call: dict[str, Any], send: Send
-    ) -> None:
+    def _control(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
         try:
-            first, last = date.fromisoformat(params["from_date"]), date.fromisoformat(params["to_date"])
-            keep = export.wanted(params.get("event"), params.get("where"))
-        except (KeyError, ValueError) as error:
-            raise Answered(400, f"invalid parameter: {error}") from None
-        if params.get("time_in_ms") != "true":
-            raise Answered(400, "the stand-in exports milliseconds only")
-        every = export.lines(self.world, first, last, self.now, keep, int(params.get("limit") or 0))
-        half = max(1, self.world.per_day * ((last - first).days + 1) // 2)
-        source = export.blocks(_counted(export.spoiled(every, fault, half), call))
-        start = next(source, b"")
-        rest = itertools.chain((start,), source) if start else iter(())
-        encoded = "gzip" in headers.get("accept-encoding", "") and len(start) > export.GZIP_FROM and fault != "identity"
-        chunks = export.gzipped(rest, fault) if encoded else rest
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [*export.answer_of(headers, encoded), (b"date", formatdate(usegmt=True).encode())],
-            }
-        )
-        for number, chunk in enumerate(chunks):
-            if fault == "cut_socket" and number == CUT_AFTER:
-                raise ConnectionResetError("as asked for")
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await asyncio.sleep(0.05 if fault == "slow" else 0)
-        if fault == "cut_socket":
-            raise ConnectionResetError("as asked for")
-        await send({"type": "http.response.body", "body": b""})
+            match method, path.split("/")[2:]:
+                case "GET", ["state"]:
+                    return answer(200, self.state())
+                case "GET", ["ledger"]:
+                    day = msgspec.convert(query.get("day"), type(self.world.start))
+                    lines = (orjson.dumps(event._asdict()) + b"\n" for event in self.events.ledger(day))
+                    return Answer(200, b"".join(lines), type=b"application/x-ndjson")
+                case "POST", ["faults"]:
+                    self.faults.add_json(body)
+                    return Answer(200, msgspec.json.encode({"rules": self.faults.rules}))
+                case (("GET" | "DELETE"), ["faults"]):
+                    if method == "DELETE":
+                        self.faults.rules.clear()
+                    return Answer(200, msgspec.json.encode({"rules": self.faults.rules}))
+                case (("GET" | "POST"), ["options"]):
+                    self.change(**msgspec.json.decode(body or b"{}"))
+                    return Answer(200, msgspec.json.encode(self.options))
+                case "POST", ["reset"]:
+                    self.reset()
+                    return answer(200, {"message": "reset"})
+        except (msgspec.MsgspecError, TypeError) as error:
+            return answer(400, {"message": f"cannot be read: {error}"})
+        return answer(404, {"message": f"the sandbox has no {method} {path}"})
 
-    def _engage(self, form: dict[str, str]) -> dict[str, Any]:
-        page = int(form.get("page") or 0)
-        if page and form.get("session_id") != "session-1":
-            raise Answered(400, "session_id is needed for pages after the first")
-        total = self.world.profiles
-        rows = [self.world.profile(number) for number in range(page * PAGE, min(total, (page + 1) * PAGE))]
-        found = {"page": page, "page_size": PAGE, "session_id": "session-1", "status": "ok", "results": rows}
-        return {**found, "total": total} if page == 0 else found
-
-    def _control(self, method: str, path: str, body: bytes) -> Any:
-        given = json.loads(body) if body else {}
-        match method, path.removeprefix("/_sandbox/"):
-            case "GET", "state":
-                return {"calls": self.calls, "faults": self.faults, "now": self.now}
-            case "POST", "faults":
-                self.faults = list(given)
-            case "POST", "options":
-                self.now = given.get("now", self.now)
-                self.limits = given.get("limits", self.limits)
-            case "POST", "reset":
-                self.faults, self.calls, self.now = [], [], None
-            case _:
-                raise Answered(404, "not found")
-        return {"ok": True}
+    def change(self, **options: object) -> None:
+        """Change some options. Raises msgspec.ValidationError."""
+        changed = msgspec.convert({**msgspec.to_builtins(self.options), **options}, Options)
+        for name in Options.__struct_fields__:
+            setattr(self.options, name, getattr(changed, name))
 
 
-def _counted(source: Iterator[bytes], call: dict[str, Any]) -> Iterator[bytes]:
-    for line in source:
-        call["rows"] += 1
-        yield line
+def _family(segments: list[str]) -> Family | None:
+    match segments:
+        case ["api", "2.0", "export"]:
+            return "export"
+        case ["api", ("query" | "2.0"), *_]:
+            return "query"
+        case ["api", "app", *_] | ["lookup-tables", *_]:
+            return "app"
+    return None
 
 
-async def _send_json(send: Send, status: int, content: Any, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    body = json.dumps(content).encode()
-    head = [(b"content-type", b"application/json"), (b"date", formatdate(usegmt=True).encode()), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": body})
-
-
-def run(
-    host: str = "127.0.0.1",
-    port: int = 8610,
-    *,
-    days: int = 30,
-    per_day: int = 1000,
-    late: float = 0.0,
-    ready: Callable[[str], None] | None = None,
-) -> None:
-    """Serve a project whose last day is yesterday, until stopped. Prints ``ready URL``."""
-    start = date.fromordinal(datetime.now(UTC).date().toordinal() - days)
-    sandbox = MixpanelSandbox(World(start=start, days=days, per_day=per_day, late=late))
-    with contextlib.suppress(KeyboardInterrupt):
-        serve_forever(sandbox, host, port, ready or (lambda url: print(f"ready {url}", flush=True)))
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(parts)
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)

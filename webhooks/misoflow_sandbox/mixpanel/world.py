@@ -1,227 +1,178 @@
-"""What happened in the stand-in's project: made day by day from a seed, never held in memory.
+"""The Mixpanel project that the stand-in plays: settings, days and time zones, and when each event happened.
 
-A day is a day of the project's calendar. In a project made before 2023 ``time`` is the wall clock of the
-project's zone, written as if it were UTC, so the hour that comes twice when summer ends comes twice.
+Nothing is stored: every figure follows from the settings, the day and the event's number, so that millions of events
+stream from a few kilobytes. https://developer.mixpanel.com/reference/raw-event-export
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from math import gcd
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-KINDS = (
-    ("Product Viewed", 40),
-    ("Product Added", 10),
-    ("Products Searched", 10),
-    ("Order Completed", 5),
-    ("Song Played", 10),
-    ("$mp_web_page_view", 15),
-    ("App Opened", 10),
-)
-"""Event name and its share in percent."""
-KIND_OF = tuple(name for name, share in KINDS for _ in range(share))
-MISO = {
-    "Product Viewed": "product_detail_page_view",
-    "Product Added": "add_to_cart",
-    "Products Searched": "search",
-    "Order Completed": "checkout",
-    "Song Played": "listen",
-}
-"""What a Miso user would expect of each; the others are of no use there."""
-IDENTITY = "$identify"
+from msgspec import Struct
+
+SLOTS = 1024
+"""The kinds of events repeat after so many; a share below 1/1024 is rounded up to one of them."""
 DAY_MS = 86_400_000
+EPOCH = date(1970, 1, 1).toordinal()
+
+LATE, IMPORTED, TWICE, HOT, FLOAT_TIME, LINKED = 1, 2, 4, 8, 16, 32
+"""Flags of a slot. LINKED: its person's ids are joined later, which rewrites ``distinct_id`` of this row."""
+
+Moment = tuple[int, int, int, int, int, int]
+"""Number in the day, slot, true UTC ms, hash, received ms, processed ms."""
 
 
-class Happening(NamedTuple):
-    """One event as it truly happened. ``insert_id`` is unique; times in ms UTC."""
+class MixpanelWorld(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A project. Shares are of all events, 0 to 1.
 
-    number: int
-    insert_id: str
-    name: str
-    at: int
-    shown: int
-    """``time`` as it is exported."""
-    received: int
-    processed: int
-    user: str
-    """"" for a visitor."""
-    device: str
-    product: str
-
-
-@dataclass(frozen=True)
-class World:
-    """The project. Shares are of all events."""
+    ``time_mode`` project: ``time`` is the wall clock of ``timezone`` as if it were UTC, and dates of requests are of
+    that zone, as in projects created before 2023. ``earlier_zones``: (first day of the next zone, zone) in order.
+    """
 
     project_id: int = 1234567
-    username: str = "demo.service-account"
-    secret: str = "demo-secret-of-the-stand-in"  # noqa: S105 (a stand-in's)
-    project_secret: str = "demo-project-secret"  # noqa: S105
-    start: date = date(2026, 10, 1)
+    username: str = "misoflow.sandbox"
+    secret: str = "sandbox-secret"  # noqa: S105 (of a stand-in)
+    project_secret: str = "sandbox-project-secret"  # noqa: S105
+    region: Literal["us", "eu", "in"] = "us"
+    start: date = date(2026, 9, 1)
     days: int = 30
-    per_day: int = 1000
+    events_per_day: int = 1000
     seed: int = 1
-    zone: str = "UTC"
-    wall_clock: bool = False
-    """The project was made before 2023."""
-    original: bool = False
-    """The project has Original ID Merge: $identify links, $user_id says nothing."""
-    late: float = 0.0
-    repeats: float = 0.0
-    odd: float = 0.0
-    """Rows with U+2028, lone surrogates, huge integers, seconds as floats."""
-    hot: float = 0.0
-    users: int = 200
-    profiles: int = 100
+    timezone: str = "UTC"
+    time_mode: Literal["utc", "project"] = "utc"
+    earlier_zones: tuple[tuple[date, str], ...] = ()
+    id_merge: Literal["simplified", "original"] = "simplified"
+    users: int = 500
+    products: int = 200
+    late_share: float = 0.02
+    """Sent by a device one hour to five days after they happened."""
+    import_share: float = 0.0
+    """Came by ``/import`` six to thirty-four days after they happened."""
+    duplicate_share: float = 0.005
+    """Stored twice, the second time a minute later."""
+    system_share: float = 0.05
+    """Mixpanel's own events; with ``id_merge`` original half of them are $identify, $create_alias and $merge."""
+    odd_share: float = 0.03
+    """Strings with U+2028, lone surrogates, floats, missing and shared ids, and the like (templates.odd_kinds)."""
+    hot_share: float = 0.0
+    """Belong to one user; those after the ``hot_after``-th of a day are $hotshard_events."""
+    hot_after: int = 200_000
+    link_seconds: float = 86_400.0
+    """How long after an event its person's ids are joined."""
+    visible_seconds: float = 0.0
+    """How long after its processing an event appears in exports."""
 
-    def happenings(self, day: date) -> Iterator[Happening]:
-        """A day's events, in no order but a steady one."""
-        index = (day - self.start).days
-        if not 0 <= index < self.days:
+    def __repr__(self) -> str:
+        return f"MixpanelWorld(project_id={self.project_id}, start={self.start}, days={self.days})"
+
+    def all_days(self) -> list[date]:
+        return [self.start + timedelta(days=n) for n in range(self.days)]
+
+    def zone(self, day: date) -> ZoneInfo:
+        """The zone whose wall clock the events of this day carry."""
+        return ZoneInfo(next((name for until, name in self.earlier_zones if day < until), self.timezone))
+
+    def today(self, now_ms: int) -> date:
+        """The last date that a request may name."""
+        zone = ZoneInfo(self.timezone) if self.time_mode == "project" else UTC
+        return datetime.fromtimestamp(now_ms / 1000, zone).date()
+
+
+class Day:
+    """One day of a world: from when to when, and what the wall clock adds to UTC.
+
+    ``offset_ms`` holds until ``switch_ms`` (UTC), ``later_offset_ms`` from then on; both 0 where time is UTC.
+    """
+
+    def __init__(self, world: MixpanelWorld, day: date) -> None:
+        self.date = day
+        self.number = day.toordinal() - EPOCH
+        if world.time_mode == "utc":
+            self.start_ms, self.end_ms = self.number * DAY_MS, (self.number + 1) * DAY_MS
+            self.offset_ms = self.later_offset_ms = self.switch_ms = 0
             return
-        rng = random.Random(f"{self.seed}/{index}")  # noqa: S311 (a stand-in's data)
-        zone = ZoneInfo(self.zone) if self.wall_clock else UTC
-        first = _ms(datetime(day.year, day.month, day.day, tzinfo=zone))
-        after = day + timedelta(days=1)
-        length = _ms(datetime(after.year, after.month, after.day, tzinfo=zone)) - first
-        pick, whole = rng.random, rng.randrange
-        for number in range(self.per_day):
-            at = first + length * number // self.per_day
-            late = self.late and pick() < self.late
-            delay = whole(DAY_MS // 4, 4 * DAY_MS) if late else whole(200, 1500)
-            person = whole(self.users)
-            yield Happening(
-                number,
-                f"{self.seed:04x}{index:06x}{number:010x}",
-                KIND_OF[whole(100)],
-                at,
-                self._shown(at, zone),
-                at + delay,
-                at + delay + 2000,
-                f"user-{person}" if person % 3 else "",
-                f"{index:04x}{person:010x}-{person:012x}-0a1b2c3d-1fa400-{index:04x}{person:010x}",
-                f"p{index}-{number}",
-            )
+        zone = world.zone(day)
+        self.start_ms = _midnight_ms(day, zone)
+        self.end_ms = _midnight_ms(day + timedelta(days=1), zone)
+        self.offset_ms = _offset_ms(self.start_ms, zone)
+        self.later_offset_ms = _offset_ms(self.end_ms - 1, zone)
+        self.switch_ms = self._switch(zone)
 
-    def _shown(self, at: int, zone: ZoneInfo | object) -> int:
-        if not self.wall_clock:
-            return at
-        local = datetime.fromtimestamp(at / 1000, zone)  # type: ignore[arg-type]
-        return at + int((local.utcoffset() or timedelta()).total_seconds() * 1000)
+    def _switch(self, zone: ZoneInfo) -> int:
+        """The first instant with the later offset; the start of the day where there is one offset only."""
+        if self.offset_ms == self.later_offset_ms:
+            return self.start_ms
+        before, after = self.start_ms, self.end_ms - 1
+        while after - before > 1:
+            middle = (before + after) // 2
+            if _offset_ms(middle, zone) == self.offset_ms:
+                before = middle
+            else:
+                after = middle
+        return after
 
-    def rows(self, first: date, last: date, now: int | None = None) -> Iterator[tuple[str, int, bytes]]:
-        """(event name, processed, line) of the days, both included, as far as they are processed at ``now``."""
-        day = first
-        while day <= last:
-            rng = random.Random(f"{self.seed}/rows/{day}")  # noqa: S311
-            known: set[str] = set()
-            for one in self.happenings(day):
-                if now is not None and one.processed > now:
-                    continue
-                if self.original and one.user and one.user not in known:
-                    known.add(one.user)
-                    yield IDENTITY, one.processed, self._identify(one)
-                line = self._line(one, rng)
-                yield one.name, one.processed, line
-                if self.repeats and rng.random() < self.repeats:
-                    yield one.name, one.processed, line
-            day += timedelta(days=1)
-
-    def _identify(self, one: Happening) -> bytes:
-        properties = {
-            "time": one.shown,
-            "distinct_id": one.device,
-            "$identified_id": one.user,
-            "$anon_id": one.device,
-            "$insert_id": "i" + one.insert_id,
-            "mp_processing_time_ms": one.processed,
-        }
-        return json.dumps({"event": IDENTITY, "properties": properties}).encode() + b"\n"
-
-    def _line(self, one: Happening, rng: random.Random) -> bytes:
-        name = one.name
-        identity, wrapped = self._identity(one), b""
-        if self.hot and rng.random() < self.hot:
-            # https://docs.mixpanel.com/docs/tracking-best-practices/hot-shard-limits
-            kept = one.user or "$device:" + one.device
-            wrapped = b'"mp_original_event_name":"%b","mp_original_distinct_id":"%b",' % (name.encode(), kept.encode())
-            identity = b'"distinct_id":"",' + identity.partition(b'",')[2]
-            name = "$hotshard_events"
-        return b'{"event":"%b","properties":{"time":%b,%b%b"$insert_id":"%b",%b%b%b}}\n' % (
-            name.encode(),
-            self._time(one, rng),
-            identity,
-            wrapped,
-            one.insert_id.encode(),
-            PROPERTIES.get(one.name, b"") % {b"p": one.product.encode(), b"n": one.number % 7 + 1},
-            self._oddity(rng) if self.odd else b"",
-            b'"mp_processing_time_ms":%d,"$mp_api_timestamp_ms":%d,"$browser":"Chrome","$os":"Windows",'
-            b'"$current_url":"https://shop.example/p/%d?utm_source=news&token=abc","$city":"Berlin",'
-            b'"mp_country_code":"DE","mp_lib":"web"' % (one.processed, one.received, one.number % 1000),
-        )
-
-    def _time(self, one: Happening, rng: random.Random) -> bytes:
-        if self.odd and rng.random() < self.odd:
-            return b"%.3f" % (one.shown / 1000)
-        return b"%d" % one.shown
-
-    def _identity(self, one: Happening) -> bytes:
-        """The ids as the project's merge system exports them."""
-        device = one.device.encode()
-        if self.original:
-            # a bare device id until $identify links it; the canonical id says nothing
-            return b'"distinct_id":"%b","$device_id":"%b",' % (device, device)
-        if not one.user:
-            return b'"distinct_id":"$device:%b","$device_id":"%b",' % (device, device)
-        user = one.user.encode()
-        return b'"distinct_id":"%b","$user_id":"%b","$device_id":"%b",' % (user, user, device)
-
-    def _oddity(self, rng: random.Random) -> bytes:
-        if rng.random() >= self.odd:
-            return b""
-        return rng.choice(ODDITIES)
-
-    def ledger(self, now: int | None = None) -> Iterator[Happening]:
-        """Every event that counts, once."""
-        for index in range(self.days):
-            for one in self.happenings(self.start + timedelta(days=index)):
-                if now is None or one.processed <= now:
-                    yield one
-
-    def profile(self, number: int) -> dict[str, object]:
-        """A user profile: https://developer.mixpanel.com/reference/engage-query."""
-        return {
-            "$distinct_id": f"user-{number}" if number % 3 else f"$device:{number:012x}",
-            "$properties": {
-                "$name": f"Person {number}",
-                "$email": f"person{number}@example.com",
-                "$city": "Berlin",
-                "$country_code": "DE",
-                "$last_seen": f"{self.start}T08:00:00",
-                "plan": "gold" if number % 2 else "free",
-            },
-        }
+    def wall_ms(self, utc_ms: int) -> int:
+        """What ``time`` says, in ms."""
+        return utc_ms + (self.offset_ms if utc_ms < self.switch_ms else self.later_offset_ms)
 
 
-PROPERTIES = {
-    "Product Viewed": b'"product_id":"%(p)b","price":19.9,',
-    "Product Added": b'"product_id":"%(p)b","quantity":%(n)d,',
-    "Products Searched": b'"query":"%(p)b",',
-    "Order Completed": b'"order_id":"o-%(p)b","total":%(n)d.5,"products":[{"product_id":"%(p)b","quantity":%(n)d}],',
-    "Song Played": b'"content_id":"%(p)b","$duration":%(n)d.25,',
-}
-ODDITIES = (
-    '"note":"line\u2028separator\u2029and\u0085next",'.encode(),
-    b'"note":"half a pair \\ud83d here",',
-    b'"counter":98765432109876543210,',
-    '"note":"\u00fcml\u00e4ut \\u0000 null",'.encode(),
-)
+def _midnight_ms(day: date, zone: ZoneInfo) -> int:
+    return round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
 
 
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)
+def _offset_ms(utc_ms: int, zone: ZoneInfo) -> int:
+    found = datetime.fromtimestamp(utc_ms / 1000, zone).utcoffset()
+    assert found is not None
+    return round(found.total_seconds() * 1000)
+
+
+def flags_of_slots(world: MixpanelWorld) -> list[int]:
+    """LATE, IMPORTED and TWICE, spread over the slots by the seed."""
+    dice = random.Random(world.seed)  # noqa: S311
+    flags = [0] * SLOTS
+    order = dice.sample(range(SLOTS), SLOTS)
+    late, imported = slots(world.late_share), slots(world.import_share)
+    for slot in order[:late]:
+        flags[slot] |= LATE
+    for slot in order[late : late + imported]:
+        flags[slot] |= IMPORTED
+    for slot in dice.sample(range(SLOTS), slots(world.duplicate_share)):
+        flags[slot] |= TWICE
+    return flags
+
+
+def slots(share: float) -> int:
+    return min(SLOTS, max(1, round(share * SLOTS))) if share > 0 else 0
+
+
+def moments(world: MixpanelWorld, day: Day, flags: list[int]) -> Iterator[Moment]:
+    """The events of a day in the order of an export, which is not the order of time."""
+    n = world.events_per_day
+    span, first = day.end_ms - day.start_ms, (day.number - (world.start.toordinal() - EPOCH)) * n
+    salt = world.seed * 0x85EBCA6B
+    stride = _stride(n)
+    for i in range(n):
+        slot = (first + i) & 1023
+        mixed = ((first + i) * 0x9E3779B1 + salt & 0xFFFFFFFF) >> 10
+        t = day.start_ms + (i * stride % n) * span // n
+        flag = flags[slot] & 3
+        if not flag:
+            received = t + 250 + (mixed & 1023)
+        elif flag & LATE:
+            received = t + 3_600_000 + mixed * 102
+        else:
+            received = t + 6 * DAY_MS + mixed * 576
+        yield i, slot, t, mixed, received, received + 900 + (mixed >> 11 & 511)
+
+
+def _stride(n: int) -> int:
+    """About 0.618 n, without a common divisor with n: multiples of it reach every number below n once."""
+    found = max(1, int(n * 0.618))
+    while gcd(found, n) != 1:
+        found += 1
+    return found

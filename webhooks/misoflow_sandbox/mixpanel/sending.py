@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import chain
 
 from misoflow_sandbox.answers import Answer
-from misoflow_sandbox.mixpanel_export import GZIP_ABOVE, Gzip, Piece
-from misoflow_sandbox.mixpanel_faults import Action
-from misoflow_sandbox.mixpanel_state import Call
+from misoflow_sandbox.mixpanel.export import GZIP_ABOVE, Gzip, Piece
+from misoflow_sandbox.mixpanel.faults import Action
+from misoflow_sandbox.mixpanel.state import Call
 from misoflow_sandbox.protocol import Receive, Scope, Send, reset
 
 DRIP_SECONDS = 0.05

@@ -10,8 +10,8 @@ import binascii
 import hmac
 from collections.abc import Mapping
 
-from misoflow_sandbox.mixpanel_state import Family, Options, Refusal
-from misoflow_sandbox.mixpanel_world import MixpanelWorld
+from misoflow_sandbox.mixpanel.state import Family, Options, Refusal
+from misoflow_sandbox.mixpanel.world import MixpanelWorld
 
 REGIONS = ("us", "eu", "in")
 UNKNOWN = "Unable to authenticate request"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from misoflow_sandbox.mixpanel_templates import USER, VISITOR
-from misoflow_sandbox.mixpanel_world import MixpanelWorld
+from misoflow_sandbox.mixpanel.templates import USER, VISITOR
+from misoflow_sandbox.mixpanel.world import MixpanelWorld
 
 Profile = dict[str, Any]
 

@@ -14,11 +14,11 @@ from typing import Any
 import orjson
 
 from misoflow_sandbox.answers import Answer, answer
-from misoflow_sandbox.mixpanel_events import Events
-from misoflow_sandbox.mixpanel_people import COHORTS, Profile, cohorts, members, profiles, without_profile
-from misoflow_sandbox.mixpanel_state import Call, Clock, Options, Refusal
-from misoflow_sandbox.mixpanel_where import BadExpression, Expression
-from misoflow_sandbox.mixpanel_world import MixpanelWorld
+from misoflow_sandbox.mixpanel.events import Events
+from misoflow_sandbox.mixpanel.people import COHORTS, Profile, cohorts, members, profiles, without_profile
+from misoflow_sandbox.mixpanel.state import Call, Clock, Options, Refusal
+from misoflow_sandbox.mixpanel.where import BadExpression, Expression
+from misoflow_sandbox.mixpanel.world import MixpanelWorld
 
 Params = Mapping[str, str]
 SAMPLE = 2000

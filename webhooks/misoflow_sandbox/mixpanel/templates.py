@@ -9,7 +9,7 @@ import random
 
 from msgspec import Struct
 
-from misoflow_sandbox.mixpanel_world import (
+from misoflow_sandbox.mixpanel.world import (
     FLOAT_TIME,
     HOT,
     IMPORTED,
@@ -33,19 +33,21 @@ CONTEXT = (
     '"$mp_api_endpoint":"api.mixpanel.com"'
 )
 PRODUCT = '"product_id":"p-%d","title":"Walking shoe","category":"Shoes > Walking","price":%d.%02d'
+SUBJECT = "p-%d"
 ORDINARY = [
-    ("Product Viewed", PRODUCT, 16),
-    ("Products Searched", f'"query":"shoes %d","results":%d{SKIP}', 6),
-    ("Product Added", PRODUCT + ',"quantity":2', 4),
+    ("Product Viewed", PRODUCT, SUBJECT, 16),
+    ("Products Searched", f'"query":"shoes %d","results":%d{SKIP}', "shoes %d", 6),
+    ("Product Added", PRODUCT + ',"quantity":2', SUBJECT, 4),
     (
         "Order Completed",
         '"products":[{"product_id":"p-%d","quantity":2,"price":%d.%02d},{"product_id":"p-1","quantity":1,"price":5}],'
         '"total":105.5,"currency":"EUR"',
+        SUBJECT,
         2,
     ),
-    ("Newsletter Opened", f'"issue":%d{SKIP}{SKIP}', 1),
+    ("Newsletter Opened", f'"issue":%d{SKIP}{SKIP}', "", 1),
 ]
-"""(event, its own properties, how often). Three arguments: product, whole and hundredths of a price."""
+"""(event, its own properties, what it is about, how often); arguments: product, whole and hundredths of a price."""
 SYSTEM = ["$session_start", "$mp_web_page_view", "$mp_click", "$ae_session", "$hotshard_record"]
 
 
@@ -65,6 +67,8 @@ class Kind(Struct, frozen=True):
     person: str | None = None
     insert_id: str = ""
     """A pattern that takes the day's number and the event's."""
+    subject: str = ""
+    """What the event is about; a pattern that takes the product's number."""
 
 
 class Ids(Struct, frozen=True):
@@ -121,8 +125,12 @@ def kind(
     flags: int = 0,
     time: str = "%d",
     insert: str = INSERT_ID,
+    subject: str = "",
 ) -> Kind:
-    """Put a kind together: ``own`` are the properties of its own, ``time`` and ``insert`` the patterns of those."""
+    """Put a kind together: ``own`` are the properties of its own, ``time`` and ``insert`` the patterns of those.
+
+    ``subject`` follows from ``own`` where that names a product the usual way.
+    """
 
     def row(event: str, identity: str) -> bytes:
         return (
@@ -141,33 +149,38 @@ def kind(
         ids.device,
         ids.person,
         insert.removeprefix('"$insert_id":"').removesuffix('",'),
+        subject or (SUBJECT if own.startswith(PRODUCT) else ""),
     )
+
+
+VERBS = {
+    "$identify": f'"distinct_id":"{USER}","$identified_id":"{USER}","$anon_id":"{DEVICE}"{SKIP}',
+    "$create_alias": f'"distinct_id":"{DEVICE}","alias":"{USER}"{SKIP}{SKIP}',
+    "$merge": f'"distinct_id":"{DEVICE}","$distinct_ids":["{DEVICE}","{USER}"]{SKIP}',
+}
+"""The identity events of Original ID Merge."""
 
 
 def identity_kinds(known: Ids) -> list[Kind]:
     """The three verbs of Original ID Merge: https://docs.mixpanel.com/docs/tracking-methods/id-management."""
     nothing = SKIP * 3
-    verbs = {
-        "$identify": f'"distinct_id":"{USER}","$identified_id":"{USER}","$anon_id":"{DEVICE}"{SKIP}',
-        "$create_alias": f'"distinct_id":"{DEVICE}","alias":"{USER}"{SKIP}{SKIP}',
-        "$merge": f'"distinct_id":"{DEVICE}","$distinct_ids":["{DEVICE}","{USER}"]{SKIP}',
-    }
     return [
         kind(name, Ids(text, "", known.user, known.device, known.person), f'"$source":"sdk"{nothing}')
-        for name, text in verbs.items()
+        for name, text in VERBS.items()
     ]
 
 
 def odd_kinds(ids: dict[str, Ids]) -> list[Kind]:
     """Rows that trip a careless reader."""
     known, unlinked = ids["known"], ids["unlinked"]
-    bare = Ids(unlinked.after.partition(',"$distinct_id_before')[0] + SKIP * 2, "", None, DEVICE, USER)
+    # ids are joined in part only: some rows get the new id without a trace of the old one
+    bare = Ids(unlinked.before, unlinked.after.partition(',"$distinct_id_before')[0] + SKIP * 2, None, DEVICE, USER)
     viewed = "Product Viewed"
     return [
         kind(viewed, known, f'{PRODUCT},"note":"one\u2028two\u2029three\u0085four"'),
         kind(viewed, known, f'{PRODUCT},"note":"cut \\ud83d here","$city":"\\udc00"'),
-        kind(viewed, known, '"product_id":%d.0,"price":%d.%02d,"rate":0.1,"tiny":1e-9,"none":null'),
-        kind(viewed, known, f'"product_id":98765432109876543%d{SKIP}{SKIP}'),
+        kind(viewed, known, '"product_id":%d.0,"price":%d.%02d,"rate":0.1,"tiny":1e-9,"none":null', subject="%d"),
+        kind(viewed, known, f'"product_id":98765432109876543%d{SKIP}{SKIP}', subject="98765432109876543%d"),
         kind(viewed, known, PRODUCT, time="%.3f", flags=FLOAT_TIME),
         kind(viewed, known, PRODUCT, time='"%d"'),
         kind(viewed, known, PRODUCT, insert=SKIP * 2),
@@ -188,7 +201,12 @@ def kinds_of_slots(world: MixpanelWorld) -> list[Kind]:
     """What happens in each of the slots."""
     ids = SIMPLIFIED if world.id_merge == "simplified" else ORIGINAL
     people = [ids["known"]] * 5 + [ids["unlinked"]] * 3 + [ids["visitor"]] * 2 + [ids["server"]]
-    ordinary = [kind(name, who, own) for name, own, often in ORDINARY for _ in range(often) for who in people]
+    ordinary = [
+        kind(name, who, own, subject=subject)
+        for name, own, subject, often in ORDINARY
+        for _ in range(often)
+        for who in people
+    ]
     nothing = SKIP * 3
     system = [kind(name, ids["known"], f'"$mp_autocapture":true{nothing}') for name in SYSTEM]
     if world.id_merge == "original":
@@ -213,4 +231,4 @@ def _flagged(one: Kind, more: int) -> Kind:
         rows = [row.replace(b'"mp_processing_time_ms"', b'"$import":true,"mp_processing_time_ms"') for row in rows]
     before, after, hot = rows
     flags = one.flags | more
-    return Kind(one.name, before, after, hot, flags, one.user, one.device, one.person, one.insert_id)
+    return Kind(one.name, before, after, hot, flags, one.user, one.device, one.person, one.insert_id, one.subject)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from datetime import date
 from typing import NamedTuple
 
-from misoflow_sandbox.mixpanel_templates import HOT_USER, kinds_of_slots
-from misoflow_sandbox.mixpanel_world import FLOAT_TIME, HOT, LINKED, TWICE, Day, MixpanelWorld, moments
+from misoflow_sandbox.mixpanel.templates import HOT_USER, kinds_of_slots
+from misoflow_sandbox.mixpanel.world import FLOAT_TIME, HOT, LINKED, TWICE, Day, MixpanelWorld, moments
 
 CHUNK = 1024
 PAUSE = 8192
@@ -41,6 +41,8 @@ class LedgerEvent(NamedTuple):
     person: str | None
     processed_ms: int
     """When it becomes visible, apart from ``visible_seconds``."""
+    subject: str
+    """What it is about: the product's id, the words searched for; "" where it is about nothing of the kind."""
 
 
 class Events:
@@ -112,7 +114,7 @@ class Events:
         """Every event of a day once, also those that are not visible yet."""
         if not self.has(day):
             return
-        there, users = Day(self.world, day), self.world.users
+        there, users, products = Day(self.world, day), self.world.users, self.world.products
         for i, slot, t, mixed, _, processed in moments(self.world, there, self._flags):
             kind, u = self._kinds[slot], mixed % users
             yield LedgerEvent(
@@ -123,6 +125,7 @@ class Events:
                 _person(kind.device, u),
                 _person(kind.person, u),
                 processed,
+                kind.subject % (mixed % products) if kind.subject else "",
             )
 
 
