@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 
-from misoflow import Connector, Effect, Event, Page, Problem, Record, Reject, Request, Slice, Stream
+from misoflow import Connector, Effect, Event, Page, Problem, Record, Reject, Request, Slice, Stream, Suggestion
 
-from misoflow_mixpanel import checking, cohorts, mapping, profiles
+from misoflow_mixpanel import checking, cohorts, mapping, profiles, suggesting
 from misoflow_mixpanel.client import Client
 from misoflow_mixpanel.config import MixpanelConfig
 from misoflow_mixpanel.pull import Pull
@@ -76,3 +76,7 @@ class Mixpanel(Connector[MixpanelConfig]):
     async def check(self) -> list[Problem]:
         """Credentials, region, project and plan, told apart."""
         return await checking.problems(self)
+
+    async def suggest(self) -> list[Suggestion]:
+        """A mapping to be read, from a sample of the last days."""
+        return await suggesting.suggestions(self)

@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         Watch,
     )
     from misoflow.signing import check_hmac, check_standard_webhook, sign_hmac
+    from misoflow.suggest import Suggestion
 
 _HOMES = {
     "connector": ("Config", "Connector", "Event", "Page", "Problem", "Request", "Route", "Slice", "Stream"),
@@ -129,6 +130,7 @@ _HOMES = {
         "Watch",
     ),
     "signing": ("check_hmac", "check_standard_webhook", "sign_hmac"),
+    "suggest": ("Suggestion",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 # written out, because type checkers read it
@@ -186,6 +188,7 @@ __all__ = [
     "Stream",
     "Submit",
     "Subscribe",
+    "Suggestion",
     "Unauthorized",
     "Unsubscribe",
     "User",

@@ -21,6 +21,7 @@ PUBLIC = [
         "Stream",
         "Submit",
         "Subscribe",
+        "Suggestion",
         "Unauthorized",
         "Unsubscribe",
         "User",

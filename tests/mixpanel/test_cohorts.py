@@ -12,7 +12,7 @@ from misoflow.inbox import InboxFull
 from misoflow.status import dead_letters
 from misoflow_mixpanel import Mixpanel
 from misoflow_mixpanel.config import MixpanelConfig
-from misoflow_sandbox.mixpanel_cohort import Cohort, CohortSync, member, send_cohort
+from misoflow_sandbox.mixpanel.cohort import Cohort, CohortSync, member, send_cohort
 
 from tests.mixpanel.hooked import AUTH, OLD, PASSWORD, URL, USER, Hooked, hooked
 
