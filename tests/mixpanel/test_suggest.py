@@ -49,6 +49,7 @@ def run(tmp_path: Path, *arguments: str) -> Any:
 def test_what_it_writes_loads_and_names_counts_and_shares(sandbox: MixpanelSandbox, tmp_path: Path) -> None:
     done = run(tmp_path)
     assert done.exit_code == 0, done.stderr
+    assert done.stdout.count('match = ["Product Viewed"]') == 1
     rules = {rule["match"][0]: rule for rule in tomllib.loads(done.stdout)["instances"]["mix"]["rules"]}
     assert rules["Product Viewed"]["product_ids"] == ["$.properties.product_id"]
     assert rules["Products Searched"]["search"] == {"keywords": "$.properties.query"}
@@ -80,7 +81,9 @@ def test_for_machines_and_without_the_query_api(sandbox: MixpanelSandbox, tmp_pa
     sandbox.change(no_plan=["query"])
     done = run(tmp_path, "--json")
     assert done.exit_code == 0
-    found = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    found = {row["name"]: row for row in rows}
+    assert len(found) == len(rows)
     assert found["Product Added"]["type"] == "add_to_cart"
     assert found["Newsletter Opened"]["type"] is None
     sandbox.change(expired=True)
@@ -142,6 +145,11 @@ def test_the_best_product_id_is_taken() -> None:
     assert found.fields["product_ids"] == ["$.properties.Article Slug"]
     assert found.sure
     assert any("in 100 % of them, 9 different" in note for note in found.notes)
+    both = [{"video_code": f"v{n}"} | ({} if n > 6 else {"item_id_x": 1, "track id": n}) for n in range(9)]
+    assert proposed("Video Watched", {"video_code": "v"}, *both).fields["product_ids"] == ["$.properties.video_code"]
+    alike = [{"track sku": n if n < 7 else None, "item code": 1} for n in range(9)]
+    assert proposed("Song Played", *alike).fields["product_ids"] == ["$.properties.item code"], "it is always there"
+    assert not proposed("Product Viewed", {"product.id": "p"}).sure, "no rule can name it"
     rare = proposed("Article Opened", {"article_id": "a"}, {}, {})
     assert not rare.sure, "two thirds of the events do not have it"
     listed = proposed("Purchase", {"Cart Items": [{"Item ID": 5, "qty": 2}], "sku": "x", "Total Charge": 9})
