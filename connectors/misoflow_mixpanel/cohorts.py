@@ -136,7 +136,7 @@ def translated(config: MixpanelConfig, event: Event) -> list[Effect]:
         return [Listing(source, data["run"], data["page"], data["pages"])]
     if not data["user"]:
         raise Reject("the member has no usable id", f"$.parameters.members[{data['index']}]")
-    if (why := visitor(config, data["user"], named=data["named"])) is not None:
+    if (why := visitor(config.id_merge, data["user"], named=data["named"])) is not None:
         return [why]
     assert config.cohorts is not None
     user = safe_id(data["user"], config.hash_ids, config.id_salt.get_secret_value())
