@@ -1,4 +1,4 @@
-"""Writes the mapping and settings tables of docs/connectors, between their markers, from the code.
+"""Writes the mapping and settings tables of docs/connectors/*.md, between their markers, from the code.
 
 python -m tools.generate_mapping_docs
 """
@@ -6,6 +6,7 @@ python -m tools.generate_mapping_docs
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,14 +14,17 @@ import msgspec
 from misoflow.bulk.cells import OPEN, converted
 from misoflow.records import INTERACTIONS, Product, User
 from misoflow_files import FilesConfig
+from misoflow_mixpanel import mapping as mixpanel
+from misoflow_mixpanel import profiles
+from misoflow_mixpanel.config import Cohorts, MixpanelConfig, Zone
+from misoflow_mixpanel.names import PRESETS
 from misoflow_segment.config import PageRule, SegmentConfig
 from misoflow_segment.mapping import CALLS, TRACKS, Row
 from misoflow_segment.names import BEYOND, SPEC, VIDEO, spellings
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-FOLDER = Path(__file__).parent.parent / "docs" / "connectors"
-PAGE = FOLDER / "segment.md"
+DOCS = Path(__file__).parent.parent / "docs" / "connectors"
 BLOCK = "<!-- {0}: python -m tools.generate_mapping_docs -->\n{1}<!-- end of {0} -->"
 
 
@@ -48,7 +52,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.default
-    if value in ("", ()):
+    if value is None or isinstance(value, SecretStr) or value in ("", ()):
         return "none"
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{_toml(value)}`"
 
@@ -64,10 +68,61 @@ def _choices(field: FieldInfo) -> str:
     return f" One of {', '.join(texts)}." if texts else ""
 
 
-def blocks(page: str) -> dict[str, str]:
-    """Marker -> the Markdown that belongs between it and its end, for one page."""
-    if page == "files.md":
-        return {"settings": settings_table(FilesConfig), "cells": cells_table()}
+def names_table() -> str:
+    lines = ["| Miso | usual names of the event |", "|---|---|"]
+    lines += [f"| {kind} | {', '.join(names)} |" for kind, names in PRESETS.items()]
+    return "\n".join(lines) + "\n"
+
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "products, with their quantities": mixpanel.ITEMS,
+    "`product_ids`, where there is no such list": MixpanelConfig.model_fields["product_id_path"].default,
+    "`quantities`": mixpanel.QUANTITY,
+    "`revenue` (checkout)": mixpanel.REVENUE,
+    "`search.keywords` (search)": mixpanel.KEYWORDS,
+    "`category`": mixpanel.CATEGORY,
+    "`rating` (rate)": mixpanel.RATING,
+    "`duration`, in seconds": mixpanel.DURATION,
+    "the order, for one checkout each": mixpanel.ORDER,
+}
+
+
+def fields_table() -> str:
+    """What an interaction takes from which property; the first that has a value counts."""
+    rows = dict(FIELDS)
+    rows |= {f"`context.campaign.{field}`": (name,) for field, name in mixpanel.UTM.items()}
+    rows |= {f"`context.custom_context.{field}`": (name,) for name, field in mixpanel.CONTEXT.items()}
+    rows["`context.custom_context`, as they are"] = mixpanel.KEPT
+    lines = ["| Miso | from the event's properties |", "|---|---|"]
+    lines += [f"| {field} | {', '.join(f'`{name}`' for name in names)} |" for field, names in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def profiles_table() -> str:
+    rows = {"user_id": "$distinct_id"} | {field: name for name, field in (profiles.FIELDS | profiles.TIMES).items()}
+    rows |= {"gender": "gender", "age": "age", "custom_attributes": "what `profile_attributes` lists"}
+    lines = ["| Miso | from the profile |", "|---|---|"]
+    lines += [f"| `{field}` | {name if ' ' in name else f'`{name}`'} |" for field, name in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def mixpanel_blocks() -> dict[str, str]:
+    return {
+        "names": names_table(),
+        "fields": fields_table(),
+        "profiles": profiles_table(),
+        "settings": settings_table(MixpanelConfig),
+        "cohort settings": settings_table(Cohorts),
+        "zone settings": settings_table(Zone),
+    }
+
+
+def files_blocks() -> dict[str, str]:
+    return {"settings": settings_table(FilesConfig), "cells": cells_table()}
+
+
+def segment_blocks() -> dict[str, str]:
+    """Marker -> the Markdown that belongs between it and its end."""
     return {
         "commerce": mapping_table(SPEC, TRACKS),
         "video": mapping_table(VIDEO, TRACKS),
@@ -110,17 +165,25 @@ def accepts(wanted: Any, value: Any) -> bool:
     return True
 
 
-def filled(text: str, page: str = PAGE.name) -> str:
+PAGES: dict[Path, Callable[[], dict[str, str]]] = {
+    DOCS / "segment.md": segment_blocks,
+    DOCS / "mixpanel.md": mixpanel_blocks,
+    DOCS / "files.md": files_blocks,
+}
+
+
+def filled(page: Path) -> str:
     """The page with every block written anew; LookupError when one is missing."""
-    for name, table in blocks(page).items():
+    text = page.read_text()
+    for name, table in PAGES[page]().items():
         block = re.compile(BLOCK.format(re.escape(name), ".*?"), re.DOTALL)
         before, found, after = text.partition(next(iter(block.findall(text)), "\0"))
         if not found:
-            raise LookupError(f"docs/connectors/{page} has no block {name!r}")
+            raise LookupError(f"docs/connectors/{page.name} has no block {name!r}")
         text = before + BLOCK.format(name, table) + after
     return text
 
 
 if __name__ == "__main__":
-    for one in (PAGE, FOLDER / "files.md"):
-        one.write_text(filled(one.read_text(), one.name))
+    for one in PAGES:
+        one.write_text(filled(one))

@@ -19,9 +19,8 @@ SECRET_ENDS = date(2027, 3, 3)
 async def problems(connector: Mixpanel) -> list[Problem]:
     """What a person should mend before history is pulled."""
     found: list[Problem] = []
-    config = connector.config
-    if not config.username:
-        text = f"the project secret stops working on {SECRET_ENDS}"
+    if not connector.config.username:
+        text = f"the project secret stops working on {SECRET_ENDS.day} {SECRET_ENDS:%B %Y}"
         found.append(Problem("warn", text, "make a service account and set username and secret"))
     refused = await _account(connector)
     if refused is not None:
@@ -32,7 +31,9 @@ async def problems(connector: Mixpanel) -> list[Problem]:
 async def _account(connector: Mixpanel) -> Problem | None:
     """Whether the credentials are good here, elsewhere or nowhere, and whether they see the project."""
     config = connector.config
-    status, body = await _me(connector, config.region)
+    status, body = await _asked(connector, config.region)
+    if _unknown(status, body):
+        return await _elsewhere(connector, body)
     if status == 200:
         projects = _projects(body)
         if config.username and projects and str(config.project_id) not in projects:
@@ -40,34 +41,56 @@ async def _account(connector: Mixpanel) -> Problem | None:
             text = f"the account is good, but cannot see project {config.project_id} (it sees {known})"
             return Problem("fail", text, "correct project_id, or add the service account to the project")
         return None
-    if status == 401 and not config.api_url:
-        for region in HOSTS:
-            if region != config.region and (await _me(connector, region))[0] == 200:
-                text = f'the credentials are good in region "{region}", not in "{config.region}"'
-                return Problem("fail", text, f'set region = "{region}"')
-    if status == 401:
-        expired = "expired" in str(body).lower()
-        text = "the service account has expired" if expired else "Mixpanel knows no such account in any region"
-        fix = "make a new one" if expired else "copy username and secret again; look whether the account has expired"
-        return Problem("fail", text, f"Organization settings → Service accounts: {fix}")
-    if status in (404, 405):  # a proxy that passes on the export alone
+    # a plan or a role is told by the export itself, and a proxy may pass on nothing but exports
+    if status in (402, 403, 404, 405):
         return None
     return Problem("fail", f"Mixpanel answered {status} to a question about the account", "check again later")
 
 
-async def _me(connector: Mixpanel, region: str) -> tuple[int, Any]:
+async def _elsewhere(connector: Mixpanel, body: Any) -> Problem:
+    """The credentials are unknown here: the region that does know them, or none. Each is asked once."""
+    config = connector.config
+    for region in () if config.api_url else HOSTS:
+        if region != config.region and not _unknown(*await _asked(connector, region)):
+            text = f'the credentials are good in region "{region}", not in "{config.region}"'
+            return Problem("fail", text, f'set region = "{region}"')
+    if not config.username:
+        text = "Mixpanel knows no such project secret in any region"
+        return Problem("fail", text, "copy it again (Project settings → Overview), or make a service account")
+    expired = "expired" in str(body).lower()
+    text = "the service account has expired" if expired else "Mixpanel knows no such account in any region"
+    fix = "make a new one" if expired else "copy username and secret again; look whether the account has expired"
+    return Problem("fail", text, f"Organization settings → Service accounts: {fix}")
+
+
+def _unknown(status: int, body: Any) -> bool:
+    """Bad credentials and a wrong region are a 401 or a 400."""
+    return status == 401 or (status == 400 and "authenticate" in str(body))
+
+
+async def _asked(connector: Mixpanel, region: str) -> tuple[int, Any]:
+    """(status, body) of a question that only good credentials answer; a project secret opens no account."""
+    client = connector.client
+    day = str(_closed_day())
+    account = bool(connector.config.username)
     answer = await connector.http.request(
         "GET",
-        connector.client.host(1, region) + "/api/app/me",
-        headers=connector.client.headers(),
+        client.host(1, region) + "/api/app/me" if account else client.host(0, region) + "/api/2.0/export",
+        params={} if account else {"from_date": day, "to_date": day, "limit": "1"},
+        headers=client.headers(),
         classify=False,
     )
-    if answer.status >= 500:
+    if answer.status == 429 or answer.status >= 500:
         raise Retry(f"Mixpanel answered {answer.status}")
     try:
         return answer.status, answer.json()
     except Reject:
         return answer.status, ""
+
+
+def _closed_day() -> date:
+    """A day that is over in every time zone."""
+    return datetime.now(UTC).date() - timedelta(days=2)
 
 
 def _projects(body: Any) -> dict[str, Any]:
@@ -77,10 +100,9 @@ def _projects(body: Any) -> dict[str, Any]:
 
 
 async def _export(connector: Mixpanel) -> list[Problem]:
-    """Yesterday, one event: the only proof that the export is open."""
-    yesterday = datetime.now(UTC).date() - timedelta(days=2)
+    """One event of a day: the only proof that the export is open."""
     try:
-        async with connector.client.export(yesterday, yesterday, limit=1) as (_, chunks):
+        async with connector.client.export(_closed_day(), _closed_day(), limit=1) as (_, chunks):
             async for _chunk in chunks:
                 pass
     except NotInPlan:

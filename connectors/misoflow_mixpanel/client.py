@@ -48,6 +48,10 @@ class NotInPlan(Reject):
     """402: the project's plan has no such API."""
 
 
+class Forbidden(Halt):
+    """403: the account's role does not open this API."""
+
+
 class TooLate(Exception):
     """The project's today is earlier than ours; ``today`` is the one it has."""
 
@@ -142,7 +146,7 @@ class Client:
         if status == 402:
             raise NotInPlan("the project's Mixpanel plan does not include this API")
         if status == 403:
-            raise Halt(
+            raise Forbidden(
                 f"Mixpanel does not let this account read project {self._config.project_id}",
                 "give the service account the role Analyst or higher in this project",
             )

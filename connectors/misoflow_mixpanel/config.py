@@ -125,9 +125,6 @@ class MixpanelConfig(Config):
     )
     id_salt: SecretStr = Field(default=SecretStr(""), description="Key for hashed ids; keep it.")
     cohorts: Cohorts | None = Field(default=None, description="Take cohort syncs.")
-    transport: Literal["own", "mixpanel-utils"] = Field(
-        default="own", description="Who downloads exports; mixpanel-utils needs misoflow[mixpanel]."
-    )
 
     @field_validator("timezone")
     @classmethod

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Effect,
         Fetch,
         LateId,
+        Listing,
         Skip,
         aliased,
         latest,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         Watch,
     )
     from misoflow.signing import check_hmac, check_standard_webhook, sign_hmac
+    from misoflow.suggest import Suggestion
 
 _HOMES = {
     "connector": ("Config", "Connector", "Event", "Page", "Problem", "Request", "Route", "Slice", "Stream"),
@@ -81,6 +83,7 @@ _HOMES = {
         "Effect",
         "Fetch",
         "LateId",
+        "Listing",
         "Skip",
         "aliased",
         "latest",
@@ -127,6 +130,7 @@ _HOMES = {
         "Watch",
     ),
     "signing": ("check_hmac", "check_standard_webhook", "sign_hmac"),
+    "suggest": ("Suggestion",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 # written out, because type checkers read it
@@ -158,6 +162,7 @@ __all__ = [
     "LateId",
     "Like",
     "Listen",
+    "Listing",
     "MisoflowError",
     "Page",
     "Problem",
@@ -183,6 +188,7 @@ __all__ = [
     "Stream",
     "Submit",
     "Subscribe",
+    "Suggestion",
     "Unauthorized",
     "Unsubscribe",
     "User",

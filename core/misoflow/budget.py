@@ -37,6 +37,20 @@ class Budget(Protocol):
         ...
 
 
+class Unmetered:
+    """For the few calls of a command that has no store."""
+
+    @asynccontextmanager
+    async def call(
+        self, key: str, *, per_hour: int, per_second: int = 1000, at_once: int = 1000
+    ) -> AsyncIterator[None]:
+        """Waits for nothing."""
+        yield
+
+    async def block(self, key: str, seconds: float) -> None:
+        """The command's own error says it."""
+
+
 class _Key:
     def __init__(self) -> None:
         self.calls: array[int] = array("q")

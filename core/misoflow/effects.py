@@ -1,8 +1,8 @@
 """What ``translate`` may yield beside a record: effects, as data, so that it stays pure.
 
-``once`` and ``latest`` wrap a record, ``merge`` gives one source's part of a user or product, ``aliased``
-is an anonymous id bound late; ``Fetch``, ``Alias`` and ``Disconnect`` ask the engine to do something;
-``Skip`` says why nothing was made.
+``once`` and ``latest`` wrap a record, ``merge`` gives one source's part of a user or product, ``Listing`` says
+that a list of such parts is complete, ``aliased`` is an anonymous id bound late; ``Fetch``, ``Alias`` and
+``Disconnect`` ask the engine to do something; ``Skip`` says why nothing was made.
 """
 
 from __future__ import annotations
@@ -33,6 +33,22 @@ class Merge:
     part: Product | User
     version: int
     remove: tuple[str, ...]
+    unite: tuple[str, ...]
+    listing: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Page ``page`` (from 1) of ``pages`` of ``run``, a complete list of what ``source`` has a part of.
+
+    With the last page, in whatever order they come, the listed parts of that source that are on none of the
+    pages are emptied. Once a newer run has begun, an older one changes nothing any more.
+    """
+
+    source: str
+    run: str
+    page: int
+    pages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,7 @@ class LateId(str):
     key: str
 
 
-Effect = Once | Latest | Merge | Fetch | Alias | Disconnect | Skip
+Effect = Once | Latest | Merge | Listing | Fetch | Alias | Disconnect | Skip
 
 
 def once(key: str, record: Record, *, shared: bool = False) -> Once:
@@ -88,13 +104,24 @@ def latest(key: str, version: int | float | str, record: Product | User | Remove
     return Latest(key, version, record)
 
 
-def merge(key: str, source: str, part: Product | User, *, version: int, remove: tuple[str, ...] = ()) -> Merge:
+def merge(
+    key: str,
+    source: str,
+    part: Product | User,
+    *,
+    version: int,
+    remove: tuple[str, ...] = (),
+    unite: tuple[str, ...] = (),
+    listing: str | None = None,
+) -> Merge:
     """One source's part of a user or product; the store merges the parts before the full record goes out.
 
     ``version`` is the part's time in ms: field by field the newest wins. ``remove`` names fields to clear,
-    such as ``"city"`` or ``"custom_attributes.plan"``.
+    such as ``"city"`` or ``"custom_attributes.plan"``. ``unite`` names lists of texts or numbers of which this
+    source has a share: the record gets what all sources have, sorted. ``listing`` is the run of a ``Listing``
+    that the part is on, or "" for one more of what such runs list.
     """
-    return Merge(key, source, part, version, remove)
+    return Merge(key, source, part, version, remove, unite, listing)
 
 
 def aliased(key: str, *, default: str = "") -> LateId:

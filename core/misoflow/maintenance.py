@@ -11,7 +11,7 @@ from misoflow.crash import point
 from misoflow.inbox import seal_delivery
 from misoflow.instances import DAY_MS
 from misoflow.pipeline import event_hash, unpack
-from misoflow.store import StoreUnavailable, scrubs, slices
+from misoflow.store import StoreUnavailable, listings, scrubs, slices
 from misoflow.store.events import prune
 
 if TYPE_CHECKING:
@@ -47,8 +47,10 @@ class Maintenance:
             await pause(stopping, EVERY_SECONDS)
 
     async def step(self) -> None:
-        """Release records whose alias did not come in time, and erase people from raw deliveries."""
+        """Empty what lists no longer hold, release records whose alias is late, erase people from raw deliveries."""
         engine = self._engine
+        while await engine.store.run(listings.sweep, now_ms()):
+            engine.intake.committed()
         late = await engine.store.run(scrubs.due_late, now_ms())
         raws = await engine.raws_of([event for _, event in late]) if late else {}
         for row, _ in late:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from misoflow.connector import Event, Request
-from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Merge, Once, Skip
+from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Listing, Merge, Once, Skip
 from misoflow.encode import encode
 from misoflow.errors import Reject
 from misoflow.instances import Instance
@@ -234,7 +234,7 @@ class Translator:
         made.state, made.reason, made.path, made.dead_kind = "dead", reason, path, kind
         made.raw = pack_event(event)
         made.pieces, made.parts, made.fetches, made.aliases, made.forget = [], [], [], [], []
-        made.links = []
+        made.links, made.listings = [], []
 
 
 class _Event:
@@ -259,8 +259,11 @@ class _Event:
                 self._record(record, claim=_scope(made.env if shared else instance.name, "once", key))
             case Latest(key, version, record):
                 self._part(record, key, version, whole=True)
-            case Merge(_, source, part, version, remove):
+            case Merge(_, source, part, version, remove, unite, listing):
                 self._part(part, source, version, remove=remove)
+                self._made.parts[-1].unite, self._made.parts[-1].listing = unite, listing
+            case Listing():
+                made.listings.append(output)
             case Fetch(kind, ref):
                 made.fetches.append((kind, ref))
             case Alias(key, anonymous_id):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from misoflow.connector import Config, Connector, Event, Request
-from misoflow.effects import Alias, Disconnect, Effect, Fetch, Skip, aliased, latest, merge, once
+from misoflow.effects import Alias, Disconnect, Effect, Fetch, Listing, Skip, aliased, latest, merge, once
 from misoflow.errors import Halt, Reject, Retry
 from misoflow.records import Custom, ForgetUser, Like, Product, Record, RemoveProduct, User
 
@@ -52,8 +52,17 @@ class Toy(Connector[ToyConfig]):
     def do_user(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         part = User(user_id=item["u"], **item.get("fields", {}))
         yield merge(
-            item["u"], item.get("source", "traits"), part, version=item["v"], remove=tuple(item.get("gone", ()))
+            item["u"],
+            item.get("source", "traits"),
+            part,
+            version=item["v"],
+            remove=tuple(item.get("gone", ())),
+            unite=tuple(item.get("unite", ())),
+            listing=item.get("listing"),
         )
+
+    def do_list(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Listing(item["source"], item["run"], item["page"], item["pages"])
 
     def do_product(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         record: Product | RemoveProduct = Product(product_id=item["p"], title=item.get("title", "t"))

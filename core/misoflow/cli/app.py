@@ -17,7 +17,7 @@ OK, PART, USAGE, UNAVAILABLE, LATER, CONFIG = 0, 1, 2, 69, 75, 78
 
 ORDER = (
     *("demo", "init", "check", "run", "serve", "work"),
-    *("backfill", "slices"),
+    *("suggest-mapping", "backfill", "slices"),
     *("upload", "validate", "sync", "get", "ids", "delete"),
     *("status", "tail", "dead", "explain", "simulate", "replay", "forget", "pause", "resume", "repair"),
     *("connectors", "config", "schema", "sandbox", "version"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from misoflow.budget import Unmetered
 from misoflow.cli.app import CONFIG, UNAVAILABLE
 from misoflow.config import DEFAULT, InstanceConfig, Settings
 from misoflow.errors import Halt, MisoflowError, Retry
@@ -50,7 +51,7 @@ async def _instance(instance: InstanceConfig, findings: Findings) -> None:
     http = Http(timeout=SECONDS)
     try:
         connector = load_connector(instance.connector)(instance.config)
-        connector.http = http
+        connector.http, connector.budget = http, Unmetered()
         problems: list[Any] = await connector.check()
     except Retry as error:
         findings.add("fail", where, error.reason, "check again later", UNAVAILABLE)

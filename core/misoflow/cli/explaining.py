@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from misoflow.connector import Config, Connector, Event, Request
-from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Merge, Once, Skip
+from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Listing, Merge, Once, Skip
 from misoflow.encode import encode
 from misoflow.errors import ConfigError, Reject
 from misoflow.instances import Instance
@@ -97,7 +97,7 @@ def _records(output: Any, instance: Instance | None) -> Iterator[dict[str, Any]]
     match output:
         case Once(record=record) | Latest(record=record) | Merge(part=record):
             pass
-        case Fetch() | Alias() | Disconnect():
+        case Fetch() | Alias() | Disconnect() | Listing():
             return
         case _:
             record = output
@@ -118,6 +118,8 @@ def _effects(output: Any) -> Iterator[str]:
             yield f"latest: version {version} of {key!r}"
         case Merge(key=key, source=source):
             yield f"merge: part {source!r} of {key!r}"
+        case Listing(source=source, page=page, pages=pages):
+            yield f"listing: page {page} of {pages} of {source!r}"
         case Fetch(kind=kind, id=ref):
             yield f"fetch: {kind} {ref}"
         case Alias(key=key):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from misoflow.crash import point
-from misoflow.store import erase, keyed, slices
+from misoflow.store import erase, keyed, listings, slices
 from misoflow.store.control import open_circuit
 from misoflow.store.schema import (
     DEAD,
@@ -252,7 +252,12 @@ class Committer:
         late = [piece for piece in pieces if piece.late is not None]
         now = [piece for piece in pieces if piece.late is None]
         targets = bool(now) + len(late) + len(made.fetches)
-        targets += len({(p.kind, p.key) for p in parts if keyed.put(tx, env, instance, row, p)})
+        listed = [part for part in parts if listings.admit(tx, instance, env, part, self.chunk.now)]
+        targets += len({(p.kind, p.key) for p in listed if keyed.put(tx, env, instance, row, p)})
+        for page in made.listings:
+            listings.turn(tx, instance, page, self.chunk.now)
+        if len(listed) < len(parts):
+            made.reason = made.reason or "a newer list was begun before this page came"
         for piece in late:
             tx.db.execute(
                 "INSERT INTO late(event, env, key, due, body) VALUES(?,?,?,?,?)",
@@ -272,7 +277,7 @@ class Committer:
 
     @staticmethod
     def _nothing(made: Outcome, had_records: bool) -> None:
-        if made.forget or made.aliases:
+        if made.forget or made.aliases or made.listings:
             made.state = "delivered"
             return
         made.state = "skipped"
@@ -333,6 +338,7 @@ def _common(made: Outcome) -> bool:
         or made.fetches
         or made.aliases
         or made.forget
+        or made.listings
     ):
         return False
     for piece in made.pieces:  # noqa: SIM110 (no generator: this runs for each event)

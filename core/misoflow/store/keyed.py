@@ -1,13 +1,14 @@
 """Products and users: each source's part is kept, the full record is their merge, and Miso gets that.
 
 Precedence: field by field the newest version wins; of equal versions the instance named later in the
-alphabet, then the source named later. Miso replaces a record whole, so a part is never sent alone.
+alphabet, then the source named later. A list that sources share holds the items of each. Miso replaces a
+record whole, so a part is never sent alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ class Stored(msgspec.Struct):
     version: Any
     fields: dict[str, tuple[Any, Any]]
     gone: bool = False
+    unite: tuple[str, ...] = ()
 
 
 def put(tx: Tx, env: int, instance: int, event: int, part: Part) -> int:
@@ -40,6 +42,8 @@ def put(tx: Tx, env: int, instance: int, event: int, part: Part) -> int:
     old = msgspec.msgpack.decode(tx.open(sealed, b"keyed"), type=Stored) if sealed else None
     if old is not None and (part.whole or part.gone or old.gone) and newer(old.version, part.version):
         return 0
+    if old is None and part.remove and part.fields.keys() <= {ID_FIELD[part.kind]}:
+        return 0  # nothing is there to be cleared, and a record of an id alone would be made of it
     new = fold(old, part)
     tx.db.execute(
         "INSERT OR REPLACE INTO keyed_parts VALUES(?,?,?,?,?,?)",
@@ -64,13 +68,28 @@ def fold(old: Stored | None, part: Part) -> Stored:
         return Stored(part.id, part.version, {}, gone=True)
     if part.whole or old is None or old.gone:
         fields |= dict.fromkeys(part.remove, (None, part.version))
-        return Stored(part.id, part.version, fields)
+        return Stored(part.id, part.version, fields, unite=part.unite)
     merged = dict(old.fields)
     for name, (value, version) in {**fields, **dict.fromkeys(part.remove, (None, part.version))}.items():
         if name not in merged or not newer(merged[name][1], version):
             merged[name] = (value, version)
     latest = old.version if newer(old.version, part.version) else part.version
-    return Stored(part.id, latest, merged)
+    return Stored(part.id, latest, merged, unite=tuple(sorted({*old.unite, *part.unite})))
+
+
+def empty(tx: Tx, env: int, kind: str, key: bytes, instance: int, source: str) -> None:
+    """Take every field out of a source's part; the record without them goes to Miso, and no event waits for it."""
+    where = (env, kind, key, instance, source)
+    sealed = tx.one("SELECT body FROM keyed_parts WHERE env=? AND kind=? AND key=? AND instance=? AND source=?", where)
+    if sealed is None:
+        return
+    part = msgspec.msgpack.decode(tx.open(sealed, b"keyed"), type=Stored)
+    part.fields = {name: (None, version) for name, (_, version) in part.fields.items()}
+    tx.db.execute(
+        "UPDATE keyed_parts SET body=? WHERE env=? AND kind=? AND key=? AND instance=? AND source=?",
+        (tx.seal(msgspec.msgpack.encode(part), b"keyed"), *where),
+    )
+    tx.db.execute("UPDATE keyed SET dirty=1 WHERE env=? AND kind=? AND key=?", (env, kind, key))
 
 
 def newer(a: Any, b: Any) -> bool:
@@ -101,6 +120,8 @@ def merged(tx: Tx, env: int, kind: str, key: bytes) -> tuple[str, dict[str, Any]
         for name, (value, version) in part.fields.items():
             if name not in best or not newer(best[name][1], version):
                 best[name] = (value, version)
+    for name in {name for part in parts for name in part.unite}:
+        best[name] = (_united(part.fields[name][0] for part in parts if name in part.fields), None)
     if all(part.gone for part in parts):
         return (parts[0].id if parts else "", None)
     record: dict[str, Any] = {ID_FIELD[kind]: parts[-1].id}
@@ -116,6 +137,12 @@ def merged(tx: Tx, env: int, kind: str, key: bytes) -> tuple[str, dict[str, Any]
     if custom:
         record[NESTED] = custom
     return parts[-1].id, record
+
+
+def _united(shares: Iterable[Any]) -> list[str | int | float] | None:
+    lists = [share for share in shares if isinstance(share, list)]
+    items = {item for share in lists for item in share if isinstance(item, str | int | float)}
+    return sorted(items, key=str) or None
 
 
 Check = Callable[[str, dict[str, Any]], str | None]

@@ -88,6 +88,14 @@ CREATE INDEX keyed_batch ON keyed(batch) WHERE batch IS NOT NULL;
 CREATE TABLE keyed_parts(
     env INTEGER NOT NULL, kind TEXT NOT NULL, key BLOB NOT NULL, instance INTEGER NOT NULL,
     source TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY(env, kind, key, instance, source)) WITHOUT ROWID;
+CREATE TABLE listings(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, instance INTEGER NOT NULL, source TEXT NOT NULL, run TEXT NOT NULL,
+    seen TEXT NOT NULL DEFAULT '[]', state TEXT NOT NULL DEFAULT 'open', begun INTEGER NOT NULL,
+    UNIQUE(instance, source, run));
+CREATE INDEX listings_whole ON listings(id) WHERE state = 'whole';
+CREATE TABLE listed(
+    instance INTEGER NOT NULL, source TEXT NOT NULL, env INTEGER NOT NULL, kind TEXT NOT NULL, key BLOB NOT NULL,
+    listing INTEGER NOT NULL, PRIMARY KEY(instance, source, env, kind, key)) WITHOUT ROWID;
 CREATE TABLE attributes(
     env INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
     PRIMARY KEY(env, kind, name)) WITHOUT ROWID;

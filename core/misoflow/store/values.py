@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from misoflow.effects import Listing
+
 EventState = Literal["pending", "delivered", "skipped", "suppressed", "erased", "dead"]
 DeadKind = Literal["reject", "miso", "bug", "poison"]
 BatchKind = Literal["interactions", "products", "users", "delete_products", "forget"]
@@ -32,6 +34,7 @@ class Part:
 
     ``fields`` are the record's fields as plain JSON values; ``whole`` replaces the source's earlier part
     (a later ``version`` wins), else fields merge one by one. ``gone`` takes the source's part away.
+    ``unite`` and ``listing`` as in ``merge``.
     """
 
     kind: Literal["product", "user"]
@@ -44,6 +47,8 @@ class Part:
     whole: bool = False
     gone: bool = False
     claim: bytes | None = None
+    unite: tuple[str, ...] = ()
+    listing: str | None = None
 
 
 class Outcome(Struct):
@@ -73,6 +78,7 @@ class Outcome(Struct):
     fetches: list[tuple[str, str]] = []
     aliases: list[tuple[bytes, str]] = []
     links: list[tuple[bytes, bytes]] = []
+    listings: list[Listing] = []
 
 
 @dataclass(slots=True)
