@@ -164,23 +164,29 @@ async def run_upload(out: Output, make: Any, wanted: Any) -> Upload:
 
     running: Upload = make(wanted)
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
+    whole = asyncio.current_task()
+    stopping = asyncio.Event()
 
     def stop() -> None:
-        for signum in signals:
-            loop.remove_signal_handler(signum)
+        if stopping.is_set() and whole is not None:
+            whole.cancel()
+            return
+        stopping.set()
         running.stop()
         out.say("stopping when Miso has answered; once more ends it at once, nothing is lost either")
 
-    for signum in signals:
+    for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop)
     task = asyncio.create_task(running.run())
     total = sum(file.source.size or 0 for file in wanted.files)
-    with Bars(out) as bars:
-        while not (await asyncio.wait([task], timeout=LOOK_SECONDS))[0]:
-            bars.show([_row(running, wanted.kind, total, "open")], time.monotonic())
-        if task.exception() is None:
-            bars.show([_row(running, wanted.kind, total, "done")], time.monotonic())
+    try:
+        with Bars(out) as bars:
+            while not (await asyncio.wait([task], timeout=LOOK_SECONDS))[0]:
+                bars.show([_row(running, wanted.kind, total, "open")], time.monotonic())
+            if task.exception() is None:
+                bars.show([_row(running, wanted.kind, total, "done")], time.monotonic())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     await task
     return running
 
