@@ -87,14 +87,16 @@ SUBSTITUTES = (
     (re.compile(r"make (test|test-real|test-all|lint|bench)\b"), r"make --dry-run \1 >/dev/null"),
     (re.compile(r"^(misoflow|\S*/misoflow) (run|serve|work|sandbox)\b([^&|]*)&?$"), r"server \1 \2\3"),
     (re.compile(r"^(server \S+ sandbox)$"), r"\1 --port 8600"),
+    (re.compile(r"^(server \S+ sandbox mixpanel)$"), r"\1 --port 8610"),
     (re.compile(r"^((?:\S*/)?misoflow tail\b.*)$"), r"for_a_while \1"),
 )
 PRELUDE = r"""
 set -euo pipefail
 server() {
-  "$@" >"$PWD/.out.$2" &
+  out="$PWD/.out.${2}${3:-}"
+  "$@" >"$out" &
   for _ in $(seq 200); do
-    if grep -q ready "$PWD/.out.$2"; then return; fi
+    if grep -q ready "$out"; then return; fi
     kill -0 $!
     sleep 0.1
   done
@@ -109,8 +111,11 @@ set -x
 def free_ports() -> dict[str, str]:
     """The usual ports of the sandbox and of both listeners → ports that are free now."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        return {usual: str(one.getsockname()[1]) for usual, one in zip(("8600", "8400", "8401"), sockets, strict=True)}
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        return {
+            usual: str(one.getsockname()[1])
+            for usual, one in zip(("8600", "8400", "8401", "8610"), sockets, strict=True)
+        }
 
 
 def readme_script() -> str:

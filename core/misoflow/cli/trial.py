@@ -204,15 +204,17 @@ def simulate(
     raise typer.Exit(PART if refused else OK)
 
 
-SANDBOXES = {"miso": "sandbox", "mixpanel": "sandbox.mixpanel"}
-"""Stand-in -> its entry point."""
+SANDBOXES = {"miso": ("sandbox", 8600), "mixpanel": ("sandbox.mixpanel", 8610)}
+"""Stand-in -> its entry point and usual port."""
 
 
 @app.command()
 def sandbox(
     platform: Annotated[str, typer.Argument(help="miso, or mixpanel for a project to pull history from.")] = "miso",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 for a free one.")] = 8600,
+    port: Annotated[
+        int | None, typer.Option(help="Port; 0 for a free one. By default 8600, or 8610 for mixpanel.")
+    ] = None,
     api_key: Annotated[str, typer.Option(help="The key that is right.")] = "sandbox",
     store_wire: Annotated[bool, typer.Option("--store-wire", help="Keep the bytes of every request.")] = False,
     count_only: Annotated[
@@ -238,7 +240,9 @@ def sandbox(
 
     if platform not in SANDBOXES:
         fail(f"no sandbox {platform!r}; choose one of {', '.join(SANDBOXES)}", USAGE)
-    server = entry_point(SANDBOXES[platform])
+    name, usual = SANDBOXES[platform]
+    server = entry_point(name)
+    port = usual if port is None else port
     try:
         if platform == "mixpanel":
             server(host, port, days=days, per_day=per_day, ready=ready)
