@@ -24,11 +24,12 @@ from misoflow_sandbox.mixpanel import Action, MixpanelSandbox, Options, Rule
 from misoflow_sandbox.serving import sandbox_process, served
 from msgspec import structs
 
-from tests.mixpanel.kit import FULL, MONTH, SETTINGS, expected, key_of, long_after
+from tests.mixpanel.kit import MONTH, SETTINGS, expected, key_of, long_after
 
 SEED = 20261124
 KILLS = 20
-LONGEST = 15.0 if FULL else 2.5
+SHARE = 0.15
+"""Of the month's rows: how many may go by, at most, from a start to the next kill."""
 SLOTS = 4
 """Requests to Miso that may be under way when a kill comes."""
 FAULTS = (
@@ -66,21 +67,19 @@ def test_a_month_survives_20_kills(tmp_path: Path) -> None:
             f'[miso]\napi_key = "key"\napi_url = "{miso}"\n[engine]\nlinger_ms = 50\n'
             + SETTINGS.format(world=world, url=url, more="")
         )
-        deadline = time.monotonic() + (3600 if FULL else 400)
+        deadline = time.monotonic() + 3600
         while True:
             assert time.monotonic() < deadline, f"{len(kills)} kills so far"
             an_hour_passes(tmp_path / "var" / "store.db")
             pulling = pull(tmp_path, *dates)
-            try:
-                code = pulling.wait(rng.uniform(0.5, LONGEST) if len(kills) < KILLS else 600)
-            except subprocess.TimeoutExpired:
+            if len(kills) == KILLS:
+                assert pulling.wait(1800) == 0
+                break
+            if under_way(pulling, sandbox, rng):
                 pulling.send_signal(signal.SIGKILL)
                 pulling.wait()
                 kills.append(time.time())
-                continue
-            if code == 0 and len(kills) >= KILLS:
-                break
-            if code == 0:  # all is there already: what is known is pulled again, under more kills
+            else:  # all is there already: what is known is pulled again, under more kills
                 sandbox.faults.add(rng.choice(FAULTS))
         records = asked(miso, "/_sandbox/records?kind=interactions").splitlines()
         sent, wanted = Counter(key_of(json.loads(line)) for line in records), expected(world)
@@ -95,6 +94,16 @@ def test_a_month_survives_20_kills(tmp_path: Path) -> None:
         assert counts["pending"] == counts["dead"] == 0
         assert counts["delivered"] == wanted.total()
         assert counts["accepted"] == counts["delivered"] + counts["skipped"] == world.days * world.events_per_day
+
+
+def under_way(pulling: subprocess.Popen[bytes], sandbox: MixpanelSandbox, rng: random.Random) -> bool:
+    """Wait for the moment of the next kill: some rows further, and a little later; whether it still runs then."""
+    month = sandbox.world.days * sandbox.world.events_per_day
+    target = sum(call.rows for call in sandbox.calls) + rng.randrange(int(month * SHARE))
+    while pulling.poll() is None and sum(call.rows for call in sandbox.calls) < target:
+        time.sleep(0.02)
+    time.sleep(rng.uniform(0, 0.3))
+    return pulling.poll() is None
 
 
 def an_hour_passes(store: Path) -> None:
