@@ -101,7 +101,7 @@ class Schedule:
     async def run(self, stopping: asyncio.Event) -> None:
         """Keep time until the engine stops."""
         for job in self.jobs:
-            last = await self._engine.store.run(budgets.last_run, job.name)
+            last = await self._last_run(job.name, stopping)
             due = first_run(job.trigger, last, datetime.now(UTC))
             self._scheduler.add_job(self._fire(job), job.trigger, id=job.name, next_run_time=due)
         self._scheduler.start()
@@ -112,14 +112,23 @@ class Schedule:
         finally:
             self._scheduler.shutdown(wait=False)
 
+    async def _last_run(self, name: str, stopping: asyncio.Event) -> int | None:
+        while not stopping.is_set():
+            try:
+                return await self._engine.store.run(budgets.last_run, name)
+            except StoreUnavailable as error:
+                self._engine.trouble.say(error)
+                await pause(stopping, 1)
+        return None
+
     def _fire(self, job: Timed) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
             try:
                 note = await self.due(job)
                 await self._engine.store.run(budgets.ran, job.name, now_ms(), note)
-                await self._tell()
             except StoreUnavailable as error:
                 self._engine.trouble.say(error)
+            await self._tell()
 
         return run
 
@@ -150,4 +159,7 @@ class Schedule:
         times: dict[str, int | None] = {
             job.id: int(job.next_run_time.timestamp() * 1000) for job in self._scheduler.get_jobs()
         }
-        await self._engine.store.run(budgets.planned, times)
+        try:
+            await self._engine.store.run(budgets.planned, times)
+        except StoreUnavailable as error:
+            self._engine.trouble.say(error)

@@ -81,7 +81,7 @@ class Site:
         assert found["accepted"] == sum(found[state] for state in states)
         return {name: found[name] for name in ("accepted", *states, "duplicates") if found[name]}
 
-    async def until(self, done: Callable[[], Any], seconds: float = 8) -> None:
+    async def until(self, done: Callable[[], Any], seconds: float = 30) -> None:
         for _ in range(int(seconds / 0.05)):
             if self.task.done():
                 self.task.result()

@@ -98,7 +98,7 @@ async def pull(s: Site, stream: str, days: int, **more: Any) -> list[dict[str, A
 
 
 async def finished(s: Site, jobs: list[int]) -> list[dict[str, Any]]:
-    for _ in range(400):
+    for _ in range(1200):
         if s.task.done():
             s.task.result()
         rows = [await s.engine.store.run(slices.job, job) for job in jobs]

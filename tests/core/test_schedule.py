@@ -64,7 +64,12 @@ async def test_runs_missed_while_the_machine_slept_happen_once(tmp_path: Path) -
 
 async def test_runs_missed_while_nothing_ran_happen_once(tmp_path: Path) -> None:
     async with past(tmp_path, 'backfill.tail = { every = "1h" }\n') as s:
-        await s.until(lambda: len(Past.calls) == 1)
+
+        def ran() -> bool:
+            rows = status(s.settings, s.vault)["instances"]["past"]["schedule"]
+            return bool(rows) and rows[0]["last"] is not None
+
+        await s.until(lambda: len(Past.calls) == 1 and ran(), 30)
         await s.stop()
         await s.start()
         await asyncio.sleep(0.5)
