@@ -275,7 +275,7 @@ def _context(context: dict[str, Any]) -> None:
 
 def _custom(value: Any, path: str, *, bare_object: bool) -> None:
     """A custom value: a scalar, numbers, texts, flat objects, and for products a bare flat object."""
-    if isinstance(value, tuple | set | frozenset):  # JSON makes lists of them
+    if isinstance(value, tuple | set | frozenset):  # JSON has one form for them all
         value = list(value)
     if isinstance(value, dict):
         if not bare_object:
@@ -306,8 +306,10 @@ def _product(record: Product) -> None:
         raise Reject("must not be empty", "$.parent_id")
     if record.rating is not None and not 0 <= record.rating <= 5:
         raise Reject("must be between 0 and 5", "$.rating")
-    places = record.location if isinstance(record.location, list) else [record.location or {"lat": 0, "lon": 0}]
+    places = record.location if isinstance(record.location, list) else [record.location]
     for place in places:
+        if place is None:
+            continue
         if "lat" not in place or "lon" not in place:
             raise Reject("a location needs lat and lon", "$.location")
     for index, child in enumerate(record.children or ()):

@@ -162,6 +162,15 @@ anything = st.recursive(
 )
 
 
+def test_what_only_looks_empty_or_like_a_list_is_held_against_the_rules_too() -> None:
+    with pytest.raises(Reject, match="lat and lon"):
+        encode(Product(product_id="p", location={}))
+    for mixed in (("a", 1), {"a", 1}, frozenset([("a", 1)])):
+        with pytest.raises(Reject, match="only numbers"):
+            encode(like(context={"custom_context": {"x": mixed}}))
+    assert json.loads(encode(like(context={"custom_context": {"x": ("a", "b")}})))["context"]
+
+
 @settings(max_examples=400)
 @given(st.sampled_from(sorted(INTERACTIONS)), st.data())
 def test_whatever_passes_is_valid_by_misos_own_schema(name: str, data: st.DataObject) -> None:

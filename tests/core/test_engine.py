@@ -68,7 +68,8 @@ async def test_a_dead_letter_of_any_value_does_not_end_the_worker(tmp_path: Path
         assert (
             str(number).encode() in dead_letters(s.settings, s.vault)[-1].raw + dead_letters(s.settings, s.vault)[0].raw
         )
-        assert (await call(s.settings, "dead.retry", instance="web"))["tried"] == 2
+        again = await call(s.settings, "dead.retry", instance="web")
+        assert again == {"tried": 2, "states": {"dead": 2}}
 
 
 async def test_a_retry_uses_todays_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

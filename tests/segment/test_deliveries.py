@@ -137,6 +137,12 @@ def test_deep_properties_and_big_numbers_pass() -> None:
     assert len(translate(track("Product Viewed", {"product_id": "p", "deep": deep}))) == 1
 
 
+def test_json_that_says_it_is_a_form_is_json() -> None:
+    body = json.dumps({**SINGLE, "type": "track"}).encode()
+    request = Request(body, {"content-type": "application/x-www-form-urlencoded"}, received_at=NOW)
+    assert [event.topic for event in segment().events(request)] == topics(json.loads(body)) != ["malformed"]
+
+
 def test_forms() -> None:
     fields = {"type": "track", "event": "Product Viewed", "userId": "u", "properties[product_id]": "p"}
     request = Request(

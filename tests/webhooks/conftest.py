@@ -230,7 +230,14 @@ def make_settings(data: Path, **instances: Any) -> Any:
         "base64": instance("base64"),
     }
     engine = SimpleNamespace(key="k" * 40, old_key=None, inbox_max_bytes=1 << 30, retention_days=7)
-    return SimpleNamespace(data=data, engine=engine, instances=known, broken={"unset": "no such variable"}, miso={})
+    return SimpleNamespace(
+        path=data.parent / "plugins.toml",
+        data=data,
+        engine=engine,
+        instances=known,
+        broken={"unset": "no such variable"},
+        miso={},
+    )
 
 
 @pytest.fixture

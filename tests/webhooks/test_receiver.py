@@ -285,6 +285,15 @@ def test_nothing_secret_or_multi_line_reaches_the_log(server: Any, caplog: pytes
     assert "\x1b" not in text
 
 
+def test_why_a_delivery_was_refused_is_told_in_the_log_alone(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="misoflow")
+    for _ in range(3):
+        answer = server.post("/hooks/web", BODY, x_signature="x")
+        assert (answer.status, b"wrong" in answer.body) == (401, False)
+    told = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert told == ["web: a delivery was refused (401): wrong signature"]
+
+
 def test_metrics_name_what_happened(server: Any) -> None:
     server.post("/hooks/web", BODY)
     server.post("/hooks/web", BODY, x_signature="x")

@@ -144,7 +144,9 @@ class Receiver:
         assert hook.connector is not None
         try:
             hook.connector.verify(request)
-        except Unauthorized:
+        except Unauthorized as error:
+            # strangers get one and the same answer; what to set is for the operator alone
+            self._complain(f"{hook.name}: a delivery was refused (401)", error)
             raise Refused(answers.UNAUTHORIZED) from None
         except Reject as error:
             raise Refused(answers.malformed(error.reason)) from None
@@ -176,8 +178,8 @@ class Receiver:
         now = time.monotonic()
         if now - self._complained.get(where, -60) >= 60:
             self._complained[where] = now
-            text = str(error) if isinstance(error, InboxFull | InboxUnavailable) else type(error).__name__
-            log.error("%s: %s", where, text)
+            told = isinstance(error, InboxFull | InboxUnavailable | Unauthorized)
+            log.error("%s: %s", where, str(error) if told else type(error).__name__)
 
 
 def _headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:
