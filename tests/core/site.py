@@ -97,7 +97,11 @@ class Site:
         return self.counts(instance)
 
     def interactions(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._ask("/_sandbox/records?kind=interactions").splitlines()]
+        return [json.loads(line) for line in self.lines()]
+
+    def lines(self) -> list[bytes]:
+        """Interactions as JSON."""
+        return self._ask("/_sandbox/records?kind=interactions").splitlines()
 
     def products(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._ask("/_sandbox/state"))["products"]
@@ -108,7 +112,7 @@ class Site:
         return found
 
     def _ask(self, path: str) -> bytes:
-        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             body: bytes = answer.read()
         return body
 

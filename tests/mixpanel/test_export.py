@@ -63,8 +63,8 @@ async def test_every_event_arrives_once(tmp_path: Path) -> None:
     async with mix(tmp_path, ALONE) as m:
         audited(await m.pull("identity"))
         rows = await m.pull("events")
-        m.audit(rows)
-        m.judge()
+        await m.audit(rows)
+        await m.judge()
         assert sum(row["repeats"] for row in rows) > 0, "rows that Mixpanel stores twice"
         assert all(row["attempts"] == 1 for row in rows)
 
@@ -79,8 +79,8 @@ async def test_a_month_of_all_that_goes_wrong(tmp_path: Path, monkeypatch: pytes
         rows = []
         for n in range(6):
             rows += await m.pull("events", first=MONTH.start + timedelta(days=25 - 5 * n), days=5)
-        m.audit(rows)
-        m.judge()
+        await m.audit(rows)
+        await m.judge()
         assert [rule.fired for rule in m.sandbox.faults.rules] == [1] * len(wrong)
 
 
@@ -90,8 +90,8 @@ async def test_an_export_that_ends_early_is_pulled_again(tmp_path: Path, ends: E
     async with mix(tmp_path, ALONE) as m:
         m.fault(*spread(*actions))
         rows = await m.pull("events")
-        m.audit(rows)
-        m.judge()
+        await m.audit(rows)
+        await m.judge()
         assert all(rule.fired for rule in m.sandbox.faults.rules)
         assert len(m.calls()) == len(rows) + 3
         assert max(row["attempts"] for row in rows) > 1
@@ -102,8 +102,8 @@ async def test_a_refused_request_is_made_again(tmp_path: Path, name: str) -> Non
     async with mix(tmp_path, ALONE) as m:
         m.fault(*spread(*[REFUSALS[name]] * 3))
         rows = await m.pull("events")
-        m.audit(rows)
-        m.judge()
+        await m.audit(rows)
+        await m.judge()
         assert all(rule.fired for rule in m.sandbox.faults.rules)
         assert len(m.calls()) == len(rows) + 3
         assert (max(row["attempts"] for row in rows) == 1) == name.startswith("429"), "a limit is no failed attempt"
@@ -123,8 +123,8 @@ async def test_an_hour_whose_calls_others_have_used_up_is_waited_for(tmp_path: P
                 m.sandbox.change(now=m.sandbox.clock.seconds() + 1800)
             await asyncio.sleep(0.02)
         rows = await pulling
-        m.audit(rows)
-        m.judge()
+        await m.audit(rows)
+        await m.judge()
         assert refused
         assert all(row["attempts"] == 1 for row in rows)
 
@@ -134,8 +134,8 @@ async def test_what_is_odd_and_whole_is_taken_at_once(tmp_path: Path, name: str)
     async with mix(tmp_path, ALONE) as m:
         m.fault(Rule(HARMLESS[name], times=-1))
         rows = await m.pull("events")
-        m.audit(rows)
-        m.judge()
+        await m.audit(rows)
+        await m.judge()
         assert all(row["attempts"] == 1 for row in rows)
         assert len(m.calls()) == len(rows)
 
@@ -145,8 +145,8 @@ async def test_a_silent_export_is_left_and_pulled_again(tmp_path: Path, monkeypa
     async with mix(tmp_path, ALONE) as m:
         m.fault(*spread(Action(stall=3600, after_rows=MIDDLE)))
         rows = await m.pull("events")
-        m.audit(rows)
-        m.judge()
+        await m.audit(rows)
+        await m.judge()
         assert [one.ended for one in m.calls()].count(False) == 1
         assert max(row["attempts"] for row in rows) > 1
 
@@ -155,8 +155,8 @@ async def test_a_range_that_never_comes_whole_is_halved(tmp_path: Path) -> None:
     async with mix(tmp_path, ALONE) as m:
         m.fault(Rule(Action(ends="terminated", after_rows=MIDDLE), times=3, after=1))
         rows = await m.pull("events")
-        m.audit(rows)
-        m.judge()
+        await m.audit(rows)
+        await m.judge()
         days = sorted((row["end"] - row["start"]) // 86_400_000 for row in rows)
         assert days[:3] == [1, 1, 1], "the first day, and the two of the request that failed"
 
@@ -166,7 +166,7 @@ async def test_a_bad_line_is_a_dead_letter_with_its_place(tmp_path: Path) -> Non
         m.fault(Action(bad_lines=[1000]))
         rows = await m.pull("events")
         audited(rows)
-        m.judge()
+        await m.judge()
         assert rows[0]["counts"]["dead"] == 1
         (letter,) = dead_letters(m.site.settings, m.site.vault, instance="mix")
         assert letter.path.startswith("$ at byte ")
@@ -177,5 +177,5 @@ async def test_an_export_of_many_bad_lines_is_no_export(tmp_path: Path) -> None:
         m.fault(Action(bad_lines=[500, 700, 900]))
         rows = await m.pull("events")
         audited(rows)
-        m.judge()
+        await m.judge()
         assert rows[0]["attempts"] == 2

@@ -52,7 +52,7 @@ async def test_late_events_come_by_the_tail_and_nothing_is_sent_again(
     async with mix(tmp_path, world, "" if zone == "UTC" else f'timezone = "{zone}"', now=begin) as m:
         it_is(m, begin)
         audited(await m.pull("events"))
-        m.judge(begin)
+        await m.judge(begin)
         for moment in moments:
             it_is(m, moment)
             m.fault(Action(ends="terminated", after_rows=120))
@@ -61,7 +61,7 @@ async def test_late_events_come_by_the_tail_and_nothing_is_sent_again(
             assert rows[-1]["attempts"] > 1
             if moment > begin + 1:
                 assert rows[-1]["read"] < WORLD.events_per_day * 1.5, "what is new, not all of five days"
-        m.judge(begin, *moments)
+        await m.judge(begin, *moments)
         where = m.calls()[-1].params["where"]
         assert where.startswith('number(properties["mp_processing_time_ms"]) >= ')
 
@@ -77,7 +77,7 @@ async def test_late_events_come_by_pulling_the_days_again(tmp_path: Path) -> Non
         span = timedelta(days=WORLD.days + 6)
         rows = await m.finished(await m.site.engine.backfills.repull(instance, "events", span))
         audited(rows)
-        m.judge(NOON, LATER)
+        await m.judge(NOON, LATER)
         assert sum(row["repeats"] for row in rows) >= before
 
 
@@ -91,4 +91,4 @@ async def test_a_day_that_is_not_over_in_the_project_s_zone_is_pulled_again(tmp_
         for moment in moments:
             it_is(m, moment)
             audited(await m.start(streams=["events"]))
-        m.judge(*moments)
+        await m.judge(*moments)

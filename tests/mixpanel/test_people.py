@@ -27,11 +27,11 @@ async def test_rows_that_are_keyed_anew_are_known_again(
     before = at(world.start + timedelta(days=DAYS + 1))
     async with mix(tmp_path, world, now=before) as m:
         audited(await m.pull())
-        m.judge(before)
+        await m.judge(before)
         m.sandbox.change(now=long_after(world) / 1000)
         rows = await m.pull("events")
         audited(rows)
-        m.judge(before, long_after(world))
+        await m.judge(before, long_after(world))
         assert sum(row["repeats"] for row in rows) >= DAYS * world.events_per_day * 0.95
 
 
@@ -39,14 +39,14 @@ async def test_hot_shards_and_many_odd_rows(tmp_path: Path) -> None:
     world = structs.replace(SMALL, hot_share=0.2, hot_after=10, odd_share=0.3)
     async with mix(tmp_path, world) as m:
         audited(await m.pull("events"))
-        m.judge()
+        await m.judge()
 
 
 async def test_a_project_with_original_merge_is_resolved_before_its_events(tmp_path: Path) -> None:
     world = structs.replace(SMALL, days=10, events_per_day=MONTH.events_per_day // 2, id_merge="original")
     async with mix(tmp_path, world) as m:
         audited(await m.pull())
-        m.judge()
+        await m.judge()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ async def test_wall_clock_projects_are_right_in_the_hour_that_comes_twice(
     )
     async with mix(tmp_path, world, f'timezone = "{zone}"') as m:
         audited(await m.pull("events"))
-        m.judge()
+        await m.judge()
 
 
 async def test_a_project_that_moved_keeps_the_old_zone_on_old_rows(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_a_project_that_moved_keeps_the_old_zone_on_old_rows(tmp_path: Pat
     more = f'timezone = "Europe/Berlin"\ntz_history = [{{ until = {moved}, zone = "Asia/Tokyo" }}]'
     async with mix(tmp_path, world, more) as m:
         audited(await m.pull("events"))
-        m.judge()
+        await m.judge()
 
 
 async def test_a_wall_clock_project_without_a_time_zone_is_halted(tmp_path: Path) -> None:
