@@ -92,7 +92,7 @@ def test_for_machines_and_without_the_query_api(sandbox: MixpanelSandbox, tmp_pa
 
 def test_a_connector_with_fixed_names_says_so(tmp_path: Path) -> None:
     (tmp_path / "plugins.toml").write_text(
-        '[miso]\napi_key = "key"\n[instances.mix]\nconnector = "segment"\nshared_secret = "a-long-enough-secret-12"\n'
+        '[miso]\napi_key = "key"\n[instances.mix]\nconnector = "segment"\nshared_secret = "not-secret-not-secret"\n'
     )
     done = run(tmp_path)
     assert done.exit_code == 2
@@ -106,7 +106,7 @@ async def test_the_proposal_in_use_gives_what_the_presets_give(tmp_path: Path) -
         rules = (await asyncio.to_thread(run, tmp_path)).stdout
     async with mix(tmp_path, WORLD, f"presets = false\n{rules}") as m:
         audited(await m.pull())
-        m.judge()
+        await m.judge()
 
 
 def proposed(name: str, *properties: dict[str, Any], **settings: Any) -> Any:
