@@ -34,6 +34,8 @@ from bench.flood import resident, started
 
 EVENTS = 300_000
 PER_DAY = 20_000
+MOST_DAYS = 100
+"""Then the days get fuller: an export of days to come is refused."""
 GOAL = 0.5
 MOST_MIB = 300
 BATCH = 10_000
@@ -71,7 +73,8 @@ class Run:
 
 def world(events: int) -> MixpanelWorld:
     """Ordinary rows only: some peers stumble over the odd ones, and count each repeat."""
-    days, per_day = max(1, events // PER_DAY), min(PER_DAY, events)
+    days = min(MOST_DAYS, max(1, events // PER_DAY))
+    per_day = events // days
     return MixpanelWorld(start=START, days=days, events_per_day=per_day, odd_share=0, late_share=0, duplicate_share=0)
 
 
@@ -98,6 +101,7 @@ def floor(source: str, target: str, made: MixpanelWorld) -> None:
     with httpx.Client(timeout=600, headers={"Accept-Encoding": "gzip"}) as client:
         auth = (made.username, made.secret)
         with client.stream("GET", f"{source}/api/2.0/export", params=params, auth=auth) as answer:
+            answer.raise_for_status()
             for chunk in answer.iter_raw(65536):
                 lines = (rest + unpack.decompress(chunk)).split(b"\n")
                 rest = lines.pop()
