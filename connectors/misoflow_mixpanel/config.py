@@ -7,12 +7,14 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from misoflow import Config
+from misoflow import Config, values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from misoflow_mixpanel.names import PRESETS
 
 CUSTOM = "custom"
+OF_DEVICES = frozenset({"iosdevices", "androiddevices", "transactions"})
+"""Keys of profile properties that hold push tokens and purchases."""
 Unmapped = Literal["drop", "custom", "error"]
 
 
@@ -141,6 +143,11 @@ class MixpanelConfig(Config):
         if parts.username or parts.query or parts.fragment:
             raise ValueError("must not hold credentials, a query or a fragment")
         return url.rstrip("/")
+
+    @field_validator("properties", "url_query_keys", "profile_attributes")
+    @classmethod
+    def _no_personal_keys(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return values.not_personal(names, OF_DEVICES)
 
     @field_validator("presets")
     @classmethod

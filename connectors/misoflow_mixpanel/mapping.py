@@ -188,7 +188,7 @@ class Mapping:
         if "duration" in known and (duration := self._duration(properties)) is not None:
             fields["duration"] = duration
         if kind == "custom":
-            fields["custom_action_name"] = values.snake(privacy.without_mail(name)) or "event"
+            fields["custom_action_name"] = values.snake(privacy.without_contacts(name)) or "event"
         return fields
 
     def items(self, properties: Json) -> list[Json]:
@@ -259,7 +259,7 @@ class Mapping:
                 context["campaign"] = campaign
         if locale := privacy.text_of(properties.get("$locale"), 64):
             context["locale"] = locale
-        custom: Json = {"mixpanel_event": privacy.without_mail(name[:256])}
+        custom: Json = {"mixpanel_event": privacy.without_contacts(name[:256])}
         for key, shown in shape.context:
             if (text := privacy.scalar(properties[key])) is not None:
                 custom[shown] = text

@@ -18,7 +18,6 @@ from misoflow import Effect, Event, Page, Reject, Retry, Skip, Slice, User, merg
 from misoflow_mixpanel.client import Forbidden, NotInPlan
 from misoflow_mixpanel.config import MixpanelConfig
 from misoflow_mixpanel.identity import DEVICE, is_user_id, safe_id, usable
-from misoflow_mixpanel.names import key_of
 from misoflow_mixpanel.pull import Project
 
 if TYPE_CHECKING:
@@ -35,13 +34,6 @@ OVERLAP = timedelta(hours=2)
 OLDEST = 150
 FIELDS = {"$city": "city", "$region": "state", "$country_code": "country"}
 TIMES = {"$created": "created_at", "$last_seen": "updated_at"}
-# by their keys in any spelling; none of these leaves, whatever profile_attributes says
-PERSONAL = frozenset(
-    (
-        *("email", "phone", "name", "firstname", "lastname", "username", "avatar", "birthday", "street", "address"),
-        *("postalcode", "zip", "ip", "iosdevices", "androiddevices", "transactions"),
-    )
-)
 
 
 class Sweep(msgspec.Struct):
@@ -221,9 +213,7 @@ def _fields(config: MixpanelConfig, properties: dict[str, Any], mode: str) -> di
     if age is not None and 0 < age <= OLDEST:
         fields["age"] = int(age)
     custom = {
-        name: kept
-        for name in config.profile_attributes
-        if key_of(name) not in PERSONAL and (kept := privacy.scalar(properties.get(name))) is not None
+        name: kept for name in config.profile_attributes if (kept := privacy.scalar(properties.get(name))) is not None
     }
     if custom:
         fields["custom_attributes"] = custom

@@ -168,7 +168,7 @@ def _texts_of_campaign(items: tuple[tuple[str, Any], ...]) -> Json:
 def _flatten(custom: Json, key: str, value: Json) -> None:
     """One level of an object, as ``key_inner``; what is nested deeper, personal or no name of a field is left out."""
     for inner, item in list(value.items())[:20]:
-        if not FIELD.fullmatch(inner) or values.key_of(inner) in PERSONAL:
+        if not FIELD.fullmatch(inner) or values.key_of(inner) in PERSONAL or values.is_personal(inner):
             continue
         if (kept := privacy.scalar(item)) is not None:
             custom[f"{key}_{inner}"] = kept

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from misoflow import Config
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from misoflow import Config, values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from misoflow_segment.keys import PERSONAL
+from misoflow_segment.suppressed import ids_in
 
 
 def _listed(value: object) -> object:
@@ -151,6 +154,12 @@ class SegmentConfig(Config):
         examples=[["Advertising"]],
     )
 
+    suppress_file: str = Field(
+        default="",
+        description="File of user ids, one a line, whose events are skipped; read at the start.",
+        examples=["suppressed.txt"],
+    )
+
     archive: str = Field(
         default="",
         description="Folder or bucket with the source's archived calls, for history.",
@@ -160,6 +169,23 @@ class SegmentConfig(Config):
         default=("Miso", "Webhooks", "Webhooks (Actions)", "Extensible Webhooks"),
         description="Names under which a call's integrations object may leave Miso out.",
     )
+
+    @field_validator("properties", "url_query_keys")
+    @classmethod
+    def _no_personal_keys(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return values.not_personal(names)
+
+    @field_validator("traits")
+    @classmethod
+    def _no_personal_traits(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return values.not_personal(names, PERSONAL)
+
+    @field_validator("suppress_file")
+    @classmethod
+    def _can_be_read(cls, path: str) -> str:
+        if path:
+            ids_in(path)
+        return path
 
     @model_validator(mode="after")
     def _is_closed(self) -> Self:

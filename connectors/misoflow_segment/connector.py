@@ -142,7 +142,10 @@ class Segment(Connector[SegmentConfig]):
             topic = classify(event.data)
             if topic == "delete":
                 raise Reject("a delete is taken from signed webhooks only", "$.type")
-        return translated(self._plan, self.rules.apply, topic, event.data, event.received_at)
+        plan = self._plan
+        if plan.suppressed and topic != "delete" and plan.is_suppressed(event.data):
+            return [Skip("the user is on the list of suppress_file")]
+        return translated(plan, self.rules.apply, topic, event.data, event.received_at)
 
     def answer(self, request: Request) -> Any:
         """For a function's batch a status for each event, which Segment retries one by one; else Segment's own."""

@@ -138,6 +138,6 @@ def resolve(event: str) -> Name | None:
     key = values.key_of(event)
     if not key:
         return None
-    shown = privacy.without_mail(event)
+    shown = privacy.without_contacts(event)
     topic = TABLE.get(key, "track")
     return Name(topic, shown, values.snake(topic if topic in SPEC or topic in VIDEO else shown) or "event")

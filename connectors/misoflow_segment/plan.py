@@ -13,6 +13,7 @@ from misoflow_segment.config import SegmentConfig
 from misoflow_segment.keys import CONTEXT, PROPERTIES, TRAITS, Json
 from misoflow_segment.pagerules import PageTable
 from misoflow_segment.paths import Getter, compile_path, compile_template, first_keys
+from misoflow_segment.suppressed import ids_in
 
 CAMPAIGN = ("name", "source", "medium", "term", "content")
 # https://segment.com/docs/connections/spec/common/#context: utm_campaign is the campaign's name
@@ -48,6 +49,7 @@ class Plan:
         self._order_id = _getters([path for path in paths if values.key_of(path) != "id"], config.product_id_template)
         self._group_id = [compile_path(path) for path in config.product_group_id_path]
         self.has_groups = bool(self._group_id)
+        self.suppressed = ids_in(config.suppress_file) if config.suppress_file else frozenset()
 
     def unusual_page(self, url: str, referrer: str, title: str) -> Page:
         """A page by its URL, referrer and title; ``page`` is the same and remembers."""
@@ -85,6 +87,12 @@ class Plan:
         """As ``clean_id``; a mail address makes nobody anonymous and is none."""
         text = self.clean_id(value)
         return None if text is None or privacy.has_mail(text) else text
+
+    def is_suppressed(self, data: Any) -> bool:
+        """Whether the call is of a user on the instance's list, or makes one known by another id."""
+        return type(data) is dict and any(
+            self.clean_id(data.get(key)) in self.suppressed for key in ("userId", "previousId")
+        )
 
     def product_id(self, item: Json) -> str | None:
         """The id of a product that the object describes, or None."""

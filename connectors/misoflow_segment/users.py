@@ -10,7 +10,7 @@ from typing import Any
 from misoflow import Custom, ForgetUser, Reject, Skip, User, merge, once, privacy, values
 
 from misoflow_segment.call import Call, mapping
-from misoflow_segment.keys import PERSONAL, Json
+from misoflow_segment.keys import Json
 from misoflow_segment.orders import Outputs
 from misoflow_segment.times import moment_of, parse, written
 
@@ -119,7 +119,7 @@ def _group_of(call: Call, traits: Json, fields: Json) -> None:
 def _customs(call: Call, traits: Json, fields: Json, removed: list[str]) -> None:
     custom: Json = {}
     for name in call.plan.config.traits:
-        if name not in traits or name in FIELDS or values.key_of(name) in PERSONAL:
+        if name not in traits or name in FIELDS:
             continue
         if traits[name] is None:
             removed.append(f"custom_attributes.{name}")

@@ -8,7 +8,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
-from misoflow.privacy import plain
+from misoflow.privacy import cleaned, plain
 
 MAX_PRODUCT_ID = 512
 LARGEST_EXACT = 2**53
@@ -36,6 +36,45 @@ def snake(text: str) -> str:
         else:
             word += char
     return "_".join([*words, word] if word else words).lower()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_REACHES = _words(
+    "email mail emailaddress mailaddress phone phoneno phonenumber telephone telephonenumber tel mobilephone "
+    "mobilenumber cellphone ip ipaddress ipaddr ipv username firstname lastname fullname middlename givenname "
+    "familyname surname nickname street streetaddress streetname addressline birthday birthdate dateofbirth dob "
+    "token apikey secret password passwd passphrase creditcard cardnumber iban ssn"
+)
+"""Personal, or a key to something, whatever stands before it."""
+_OF_A_PERSON = _words("name address zip zipcode postcode postalcode avatar mobile fax")
+"""Personal alone or of a person; a product and a store have them too."""
+_PERSONS = _words(
+    "user customer client contact recipient sender billing shipping delivery invoice person buyer shopper member guest "
+    "visitor subscriber account home work"
+)
+_TAILS = _REACHES | {person + what for person in _PERSONS for what in _REACHES | _OF_A_PERSON}
+
+
+@lru_cache(maxsize=4096)
+def is_personal(name: str) -> bool:
+    """Whether a property's or trait's name, in any spelling, says that it holds what Miso must not get.
+
+    The last words count: ``customer_email`` and ``$.user.phoneNumber2`` do, ``email_template`` and ``store_name`` not.
+    """
+    words = [bare for word in snake(name).split("_") if (bare := word.rstrip("0123456789"))]
+    tails = {"".join(words[index:]) for index in range(len(words))}
+    return "".join(words) in _OF_A_PERSON or not _TAILS.isdisjoint(tails)
+
+
+def not_personal(names: tuple[str, ...], also: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """For settings that list names: the names. ValueError when one is personal, or its key is in ``also``."""
+    for name in names:
+        if is_personal(name) or key_of(name) in also:
+            raise ValueError(f"{name!r} names personal data or a secret, which Miso must not get; take it out")
+    return names
 
 
 def number_of(value: Any) -> int | float | None:
@@ -114,8 +153,12 @@ def first_number(data: dict[str, Any], *keys: str) -> int | float | None:
     return None
 
 
+TEXTS = frozenset({"search", "category", "context", "custom_action_name"})
+"""Fields of an interaction that hold free text."""
+
+
 def tidied(field: str, value: Any) -> Any:
-    """A record's field as a rule found it, as Miso takes it; ids that are none are left out."""
+    """A record's field as a rule found it, as Miso takes it; ids that are none are left out, texts have no contacts."""
     if field in ("product_ids", "product_group_ids"):
         many = value if type(value) is list else [value]
         return [found for one in many if (found := product_id_of(one)) is not None]
@@ -124,7 +167,7 @@ def tidied(field: str, value: Any) -> Any:
     if field == "quantities":
         many = value if type(value) is list else [value]
         return [1 if (number := number_of(one)) is None else number for one in many]
-    return value
+    return cleaned(value) if field in TEXTS else value
 
 
 def fitted_quantities(quantities: Any, ids: int) -> list[int | float] | None:

@@ -6,7 +6,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from misoflow.config import load
+from misoflow_mixpanel.config import MixpanelConfig
+from pydantic import ValidationError
 
 from tools.generate_mapping_docs import DOCS, filled
 
@@ -30,3 +33,11 @@ def test_the_examples_are_one_settings_file_that_loads(tmp_path: Path) -> None:
     assert list(settings.instances) == ["mix"]
     assert len(settings.instances["mix"].rules) == 1
     assert set(tomllib.loads(whole)["instances"]["mix"]) >= {"cohorts", "backfill", "rules", "tz_history"}
+
+
+@pytest.mark.parametrize("setting", ["properties", "profile_attributes", "url_query_keys"])
+def test_personal_names_are_refused_at_load_in_any_spelling(setting: str) -> None:
+    for name in ("phone", "$email", "Customer Name", "$ios_devices", "sessionToken", "$transactions"):
+        with pytest.raises(ValidationError, match="personal data"):
+            MixpanelConfig.model_validate({"project_id": 1, "secret": "s", setting: ["plan", name]})
+    MixpanelConfig.model_validate({"project_id": 1, "secret": "s", setting: ["plan", "store_name", "$city"]})

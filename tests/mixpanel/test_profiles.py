@@ -29,7 +29,7 @@ project_id = {world.project_id}
 username = "{world.username}"
 secret = "{world.secret}"
 api_url = "{url}"
-profile_attributes = ["Plan", "Lifetime Value", "Newsletter", "Sizes", "$email", "$first_name"]
+profile_attributes = ["Plan", "Lifetime Value", "Newsletter", "Sizes"]
 {more}
 """
 WORLD = MixpanelWorld(days=10, events_per_day=20, users=60)

@@ -230,3 +230,18 @@ def test_an_object_that_is_replaced_while_the_day_is_read_is_told(bucket: Any) -
     bucket.put_object(Bucket="logs", Key=f"src/{to_ms(DAY)}/b.gz", Body=packed(viewed(1)))
     with pytest.raises(Retry, match=r"b\.gz has changed"):
         list(pages)
+
+
+async def test_a_suppressed_user_is_skipped_live_and_from_the_archive_and_counted(tmp_path: Path) -> None:
+    folder, listed = tmp_path / "logs", tmp_path / "suppressed.txt"
+    listed.write_text("u1\n")
+    put(folder, DAY, "a.gz", packed(*(viewed(n) for n in range(18))))
+    more = f'{MORE.format(folder=folder)}suppress_file = "{listed}"\n'
+    async with site(tmp_path, more=more) as s:
+        await s.send(body=json.dumps(viewed(28)).encode(), instance="seg")
+        await s.settled(1, "seg")
+        await pulled(s)
+        await s.settled(19, "seg")
+        counts = s.counts("seg")
+        assert (counts["delivered"], counts["skipped"]) == (16, 3)
+        assert "u1" not in {one["user_id"] for one in s.interactions()}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from misoflow import Event, Reject
+from misoflow import ConfigError, Event, Reject
+from misoflow.config import load
+from misoflow.rules import Rules
 from misoflow_segment.times import corrected, moment_of, parse, timestamp_of
+from pydantic import ValidationError
 
 from tests.segment.kit import NOW, call, events, plain, record, segment, track, translate
 
@@ -93,9 +97,7 @@ def test_ids_are_linked_as_the_instance_says() -> None:
 
 
 def identify(traits: Any, **own: Any) -> dict[str, Any]:
-    made: dict[str, Any] = translate(call(type="identify", traits=traits, **own), traits=["plan", "vip", "email", "n"])[
-        0
-    ]
+    made: dict[str, Any] = translate(call(type="identify", traits=traits, **own), traits=["plan", "vip", "n"])[0]
     return made
 
 
@@ -497,6 +499,8 @@ def test_translate_changes_nothing_and_repeats_itself() -> None:
 # privacy --------------------------------------------------------------------------------------------------------
 
 MAIL, PHONE, NAME, STREET = "jane.roe@mail.example", "+1-555-0100-canary", "Canary Roe", "Canary Street 1"
+DIALLED, ADDRESS = "(202) 555-0186", "2001:db8::cafe:1"
+REACH = f"{MAIL} {DIALLED} {ADDRESS} 81.2.69.142"
 PERSONAL = {
     "email": MAIL,
     "phone": PHONE,
@@ -511,7 +515,10 @@ PERSONAL = {
     "address": {"street": STREET, "postalCode": "canary-zip", "city": "Berlin"},
     "company": {"name": NAME, "id": "c1"},
 }
-URL = f"https://jane:pw-canary@shop.example/u/{MAIL}/x?email={MAIL}&q={MAIL}&utm_source={MAIL}&token=canary#canary"
+URL = (
+    f"https://jane:pw-canary@shop.example/u/{MAIL}/+12025550186/x?email={MAIL}&q={MAIL}&page=202-555-0186"
+    f"&utm_source={MAIL}&utm_term={DIALLED}&utm_content=81.2.69.142&token=canary#canary"
+)
 EVERYWHERE = {
     "properties": {
         **PERSONAL,
@@ -520,14 +527,14 @@ EVERYWHERE = {
         "recipient": MAIL,
         "share_message": f"hi {NAME}",
         "review_body": f"by {NAME}",
-        "coupon": MAIL,
-        "affiliation": f"shop of {MAIL}",
-        "query": f"gift for {MAIL}",
-        "category": f"for {MAIL}",
-        "filters": [{"type": "owner", "value": MAIL}],
+        "coupon": REACH,
+        "affiliation": f"shop of {REACH}",
+        "query": f"gift for {REACH}",
+        "category": f"for {REACH}",
+        "filters": [{"type": "owner", "value": REACH}],
         "products": [{"product_id": "p", "email": MAIL, "name": NAME}],
         "url": URL,
-        "title": f"Hello {MAIL}",
+        "title": f"Hello {REACH}",
         "rating": "4",
         "position": 3,
         "content_asset_id": "v",
@@ -537,12 +544,12 @@ EVERYWHERE = {
     "context": {
         "ip": "81.2.69.142",
         "traits": PERSONAL,
-        "page": {"url": URL, "referrer": URL, "title": f"Hello {MAIL}", "search": f"?e={MAIL}", "path": f"/u/{MAIL}"},
-        "campaign": {"name": MAIL, "source": MAIL, "email": MAIL},
+        "page": {"url": URL, "referrer": URL, "title": f"Hello {REACH}", "search": f"?e={MAIL}", "path": f"/u/{MAIL}"},
+        "campaign": {"name": REACH, "source": REACH, "email": MAIL},
         "device": {"id": "canary-device", "advertisingId": "canary-ad", "token": "canary-token", "name": NAME},
         "location": {"city": "canary-city", "latitude": 1.2345},
         "network": {"carrier": "canary-carrier"},
-        "userAgent": f"agent {MAIL}",
+        "userAgent": f"agent {REACH}",
         "locale": "en",
         "userAgentData": {"brands": ["canary"]},
         "referrer": {"url": URL, "id": "canary"},
@@ -562,13 +569,77 @@ def test_personal_data_stays_here(topic: str) -> None:
     event = (
         {"type": topic}
         if topic in kinds
-        else {"type": "track", "event": f"{topic} {MAIL}" if topic == "track" else topic}
+        else {"type": "track", "event": f"{topic} {REACH}" if topic == "track" else topic}
     )
     data = {**call(), **EVERYWHERE, **event}
     if topic.startswith("Promotion"):  # there the name is the promotion's
         data["properties"] = {**EVERYWHERE["properties"], "name": "Sale"}  # type: ignore[dict-item]
-    settings = {"traits": ["plan", "email", "name", "phone"], "unmapped": "custom", "video_complete": True}
+    settings = {"unmapped": "custom", "video_complete": True}
     text = json.dumps(translate(data, **settings))
-    for canary in ("canary", "Canary", "jane", "mail.example", "81.2.69.142", "pw-", PHONE):
+    for canary in ("canary", "Canary", "jane", "mail.example", "81.2.69.142", "pw-", PHONE, "555", "cafe"):
         assert canary not in text, canary
     assert "81.2.69.0" in text or topic in ("group", "delete") or topic.startswith("Video") or topic == "screen"
+
+
+@pytest.mark.parametrize("setting", ["properties", "traits", "url_query_keys"])
+def test_personal_names_are_refused_at_load_in_any_spelling(setting: str, tmp_path: Path) -> None:
+    for name in ("phone", "E-Mail", "customer.firstName", "$.shipping_address", "clientIP", "access token", "name"):
+        with pytest.raises(ValidationError, match="personal data"):
+            segment(**{setting: ["store_id", name]})
+    segment(**{setting: ["store_id", "store_name", "phone_model", "email_template", "zip_lining"]})
+    path = tmp_path / "plugins.toml"
+    path.write_text(
+        f"[miso]\napi_key = 'k'\n[instances.web]\nconnector = 'segment'\nshared_secret = 's'\n{setting} = ['phone']"
+    )
+    with pytest.raises(ConfigError, match=rf"instances\.web\.{setting}.*'phone' names personal data.*take it out"):
+        load(path, strict=True)
+
+
+def test_a_listed_object_brings_no_compound_personal_field() -> None:
+    store = {"id": 7, "contact_email_2": "x", "userPhone": 5550186, "auth_token": "t"}
+    made = record(track("Product Viewed", {"product_id": "p", "store": store}), properties=["store"])
+    assert made["context"]["custom_context"] == {"segment_event": "Product Viewed", "store_id": 7}
+
+
+def test_what_a_rule_takes_out_of_an_event_is_cleaned_too() -> None:
+    connector = segment()
+    rule = {
+        "match": "Asked",
+        "type": "search",
+        "search": {"keywords": "$.properties.text"},
+        "context": {"custom_context": {"note": "$.properties.note"}},
+    }
+    connector.rules = Rules.compile([rule], where="rules")
+    (event,) = events(track("Asked", {"text": f"ring {REACH}", "note": [REACH, "kept"]}), connector)
+    (made,) = (plain(output) for output in connector.translate(event))
+    assert made["search"]["keywords"] == "ring"
+    assert made["context"]["custom_context"]["note"] == ["kept"]
+
+
+# suppress_file --------------------------------------------------------------------------------------------------
+
+
+def test_users_of_the_suppress_file_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "suppressed.txt"
+    path.write_bytes("\ufeffuser-1\r\n\n  77 \njörg".encode())
+    settings = {"suppress_file": str(path)}
+    skipped = [{"skip": "the user is on the list of suppress_file"}]
+    for user in ("user-1", " user-1 ", 77, "77", "jörg"):
+        assert translate(view(userId=user), **settings) == skipped
+        assert translate(call(type="identify", userId=user), **settings) == skipped
+    assert translate(call(type="alias", userId="new", previousId="user-1"), **settings) == skipped
+    for user in ("user-2", "USER-1", "user", ""):
+        assert record(view(userId=user), **settings)["type"] == "product_detail_page_view"
+    # what a person asked for is done
+    assert translate({"type": "delete", "userId": "user-1"}, **settings) == translate(
+        {"type": "delete", "userId": "user-1"}
+    )
+    assert "skip" not in translate(view())[0]
+
+
+def test_a_suppress_file_that_cannot_be_read_is_refused_at_load(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes(b"j\xf6rg")
+    for path, why in ((tmp_path / "none.txt", "cannot be read: No such file"), (latin, "is not UTF-8")):
+        with pytest.raises(ValidationError, match=why):
+            segment(suppress_file=str(path))
