@@ -123,7 +123,7 @@ class Segment(Connector[SegmentConfig]):
         if deliveries.call_of(request.path) in deliveries.BATCHES and type(body.get("batch")) is not list:
             raise Reject("the batch is not a list", "$.batch")
 
-    def events(self, request: Request) -> Iterator[Event]:
+    def events(self, request: Request) -> Iterable[Event]:
         """One event for each call; what is none has the topic "malformed" and is refused by ``translate``."""
         if request.channel == TRACKING:
             return deliveries.tracking(request)
