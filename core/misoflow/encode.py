@@ -45,11 +45,14 @@ _INTERACTIONS = frozenset(INTERACTIONS.values())
 _DECODE_NARROW = {cls: narrow.decoder(cls) for cls in _INTERACTIONS}
 _WITH_PRODUCTS = frozenset(cls for cls in _INTERACTIONS if "product_ids" in cls.__struct_fields__)
 _MEASURES = {
-    cls: tuple(name for name in ("quantities", "rating", "revenue", "duration") if name in cls.__struct_fields__)
+    cls: found
     for cls in _INTERACTIONS
+    if (found := [name for name in ("quantities", "rating", "revenue", "duration") if name in cls.__struct_fields__])
 }
 PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 NO_TIME = "an interaction needs a timestamp: Miso would take its own clock's"
+PUNCTUATION = "--T::."
+"""Every third character of 2026-01-31T12:00:00.000Z, from the fifth on."""
 _PLAIN = (str, int, bool)
 TIMES = ("created_at", "published_at", "updated_at")
 _MEANT = {
@@ -67,10 +70,10 @@ def encode(record: Record, *, late: bool = False) -> bytes:
     ``late``: its anonymous id is bound later, so it may have no identity yet.
     """
     cls = type(record)
-    if cls not in _DECODE:
-        raise Reject(f"{cls.__name__} is not a record of Miso's")
     if cls in _INTERACTIONS:
         return _interaction(record, cls, late)
+    if cls not in _DECODE:
+        raise Reject(f"{cls.__name__} is not a record of Miso's")
     if cls is Product or cls is User:
         record = _with_times(record)
     body = _validated(record, cls)
@@ -177,33 +180,33 @@ def _no_null(value: Any, source: Any, path: str) -> None:
 
 def _interaction(record: Any, cls: type, late: bool) -> bytes:
     moment = record.timestamp
-    if isinstance(moment, datetime):
-        moment = _utc(moment, "$.timestamp")
-        record = msgspec.structs.replace(record, timestamp=moment)
-    elif moment is None:
+    if type(moment) is not str:
+        record, moment = _with_text(record, moment)
+    if moment[4:20:3] == PUNCTUATION and moment[23:] == "Z":
+        try:
+            body = _encode(record)
+            _DECODE_NARROW[cls](body)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+            pass  # the full schema knows more forms, and says what is wrong
+        else:
+            _interaction_rules(record, cls, late)
+            _address(record.context)
+            return body
+    body = _validated(record, cls)
+    _real_time(moment, "$.timestamp")
+    _interaction_rules(record, cls, late)
+    _context(record.context)
+    return body
+
+
+def _with_text(record: Any, moment: Any) -> tuple[Any, str]:
+    """The record with its time as text, and the text; what is neither a time nor a text is left to the schema."""
+    if moment is None:
         raise Reject(NO_TIME, "$.timestamp")
-    body = _if_narrow(record, cls, moment)
-    if body is None:
-        body = _validated(record, cls)
-        _real_time(moment, "$.timestamp")
-        _interaction_rules(record, cls, late)
-        _context(record.context)
-    else:
-        _interaction_rules(record, cls, late)
-        _address(record.context)
-    return body
-
-
-def _if_narrow(record: Any, cls: type, moment: Any) -> bytes | None:
-    """The record's bytes if they fit the narrow type; None leaves it to ``_validated``."""
-    if type(moment) is not str or len(moment) != 24 or moment[10] != "T" or moment[19] != "." or moment[23] != "Z":
-        return None
-    try:
-        body = _encode(record)
-        _DECODE_NARROW[cls](body)
-    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
-        return None
-    return body
+    if not isinstance(moment, datetime):
+        return record, str(moment)
+    text = _utc(moment, "$.timestamp")
+    return msgspec.structs.replace(record, timestamp=text), text
 
 
 def _interaction_rules(record: Any, cls: type, late: bool) -> None:
@@ -215,10 +218,11 @@ def _interaction_rules(record: Any, cls: type, late: bool) -> None:
         for product_id in record.product_ids or ():
             if not product_id or product_id[0] == "_" or "," in product_id:
                 _product_ids(record.product_ids)
-    for name in _MEASURES[cls]:
-        value = getattr(record, name)
-        if value is not None:
-            _measure(name, value, record)
+    if cls in _MEASURES:
+        for name in _MEASURES[cls]:
+            value = getattr(record, name)
+            if value is not None:
+                _measure(name, value, record)
 
 
 def _utc(moment: datetime, path: str) -> str:
