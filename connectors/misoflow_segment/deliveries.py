@@ -40,7 +40,8 @@ def webhook(request: Request, *, deletes: bool, batch_deletes: bool) -> list[Eve
 
     ``deletes`` and ``batch_deletes``: whether a delete is believed, alone and in a batch.
     """
-    data: Any = form(request.body.decode("utf-8", "replace")) if is_form(request) else request.json()
+    body = request.body
+    data: Any = form(body.decode("utf-8", "replace")) if body[:1] != b"{" and is_form(request) else request.json()
     if type(data) is not list:
         return [event_of(data, 0, deletes=deletes)]
     believed = deletes and batch_deletes
@@ -49,8 +50,7 @@ def webhook(request: Request, *, deletes: bool, batch_deletes: bool) -> list[Eve
 
 def is_form(request: Request) -> bool:
     """By its Content-Type, unless the body is JSON all the same: it is what ``curl -d`` says of everything."""
-    body = request.body
-    if body.startswith((b"{", b"[")) or body.lstrip()[:1] in (b"{", b"["):
+    if request.body.lstrip()[:1] in (b"{", b"["):
         return False
     return request.header("content-type").partition(";")[0].strip().lower() == FORM
 
