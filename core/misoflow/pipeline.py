@@ -240,6 +240,8 @@ class Translator:
 class _Event:
     """The outputs of one event, taken one by one."""
 
+    __slots__ = ("_event", "_instance", "_made", "_ordinals", "_vault", "disconnect")
+
     def __init__(self, vault: Vault, instance: Instance, event: Event, made: Outcome) -> None:
         self._vault = vault
         self._instance = instance
@@ -300,8 +302,9 @@ class _Event:
         if record.user_id:
             record.user_id = instance.user_id(record.user_id)
         context: Any = record.context or {}
-        own = {"uuid": instance.uuid(self._event.id, kind, ordinal)}
-        record.context = {**context, "custom_context": {**(context.get("custom_context") or {}), **own}}
+        custom = context.get("custom_context") or {}
+        uuid = instance.uuid(self._event.id, kind, ordinal)
+        record.context = {**context, "custom_context": {**custom, "uuid": uuid}}
         body = encode(record, late=late is not None)
         self._identify(record.user_id, record.anonymous_id)
         if isinstance(record.timestamp, str):
