@@ -81,7 +81,7 @@ class Call(Struct):
 
     def _context(self, page: Page, extra: Json) -> Json:
         get = self.context.get
-        context = _device_of(get("locale"), get("userAgent"), get("ip")).copy()
+        context = _device_of(get("locale", ""), get("userAgent", ""), get("ip", "")).copy()
         campaign = get("campaign")
         campaign = page.campaign if campaign is None else _campaign(campaign, page.campaign)
         if campaign:
@@ -96,12 +96,11 @@ class Call(Struct):
         page = mapping(self.context.get("page"))
         if not self.action and self.name == "page":
             page = {**page, **{key: value for key, value in self.properties.items() if value is not None}}
-        url = page.get("url")
+        url, referrer, title = page.get("url"), page.get("referrer", ""), page.get("title", "")
+        if type(url) is type(referrer) is type(title) is str and len(url) + len(referrer) + len(title) <= USUAL_PAGE:
+            return self.plan.page(url, referrer, title) if url else NOWHERE
         if type(url) is not str or not url or len(url) > privacy.MAX_URL:
             return NOWHERE
-        referrer, title = page.get("referrer") or "", page.get("title") or ""
-        if type(referrer) is type(title) is str and len(url) + len(referrer) + len(title) <= USUAL_PAGE:
-            return self.plan.page(url, referrer, title)
         return self.plan.unusual_page(url, _str(referrer), _str(title))
 
     def _custom(self, extra: Json) -> Json:

@@ -61,6 +61,12 @@ def decoder(cls: type) -> Callable[[bytes], Any]:
     ]
     config = cls.__struct_config__  # type: ignore[attr-defined]
     kind = msgspec.defstruct(
-        cls.__name__, fields, tag_field=config.tag_field, tag=config.tag, forbid_unknown_fields=True, kw_only=True
+        cls.__name__,
+        fields,
+        tag_field=config.tag_field,
+        tag=config.tag,
+        forbid_unknown_fields=True,
+        kw_only=True,
+        gc=False,
     )
     return msgspec.json.Decoder(kind).decode

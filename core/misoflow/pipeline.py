@@ -10,6 +10,7 @@ import hashlib
 import re
 import traceback
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -120,6 +121,10 @@ def to_ms(moment: datetime | None) -> int:
     return int(moment.timestamp() * 1000) if moment is not None else 0
 
 
+_ms_of_page = lru_cache(maxsize=16)(to_ms)
+"""The events of a batch or of a page of history came at the same moment."""
+
+
 def from_ms(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
@@ -191,7 +196,7 @@ class Translator:
         Records whose digest is ``confirmed`` are left out: Miso has taken them already. ``digest`` is the
         event's own hash where it is known.
         """
-        received = to_ms(event.received_at)
+        received = _ms_of_page(event.received_at)
         made = Outcome(
             instance.name,
             instance.env,
