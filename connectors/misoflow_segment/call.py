@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 from misoflow import Reject, privacy, values
+from msgspec import Struct
 
 from misoflow_segment.keys import PERSONAL, Json
 from misoflow_segment.plan import CAMPAIGN, Page, Plan
@@ -16,8 +17,8 @@ from misoflow_segment.times import timestamp_of
 FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,63}")
 """What the name of a property looks like; an object that is keyed by addresses or numbers has others."""
 NOWHERE = Page({}, {}, "")
-USUAL_URL = 512
-"""Pages with longer URLs are not remembered, so that what is stays small."""
+USUAL_PAGE = 1024
+"""Characters. Longer pages (or devices) are not remembered, so that what is stays small."""
 FEW = 12
 """So many values of custom_context cannot be too much."""
 EMPTY: Json = {}
@@ -28,31 +29,36 @@ def mapping(value: Any) -> Json:
     return value if type(value) is dict else EMPTY
 
 
-class Call:
-    """A decoded call. ``properties`` have canonical keys; nothing of ``data`` is changed."""
+class Call(Struct):
+    """A decoded call; nothing of ``data`` is changed."""
 
-    __slots__ = ("_keep", "action", "context", "data", "name", "plan", "properties", "received")
+    plan: Plan
+    data: Json
+    name: str
+    """The event's name as sent; "page" and the like for other calls."""
+    action: str
+    """The name in snake case; "" for other calls than track."""
+    received: datetime | None
+    context: Json
+    properties: Json
+    """With canonical keys."""
+    keep: tuple[str, ...]
+    """Those of the properties that go into custom_context."""
 
-    def __init__(self, plan: Plan, data: Json, name: str, action: str, received: datetime | None) -> None:
-        self.plan = plan
-        self.data = data
-        self.name = name
-        """The event's name as sent; "page" and the like for other calls."""
-        self.action = action
-        """The name in snake case; "" for other calls than track."""
-        self.received = received
-        context, properties = data.get("context"), data.get("properties")
-        self.context = context if type(context) is dict else EMPTY
-        if type(properties) is not dict:
-            properties = EMPTY
-        renames, self._keep = plan.keys.plan(properties)
-        self.properties = values.renamed(properties, renames) if renames else properties
+    @classmethod
+    def of(cls, plan: Plan, data: Json, name: str, action: str, received: datetime | None) -> Self:
+        properties = mapping(data.get("properties"))
+        renames, keep = plan.keys.plan(properties)
+        if renames:
+            properties = values.renamed(properties, renames)
+        return cls(plan, data, name, action, received, mapping(data.get("context")), properties, keep)
 
     def who(self) -> tuple[str | None, str | None]:
         """(user id, anonymous id); at least one. Reject when nobody can be named: Miso would invent a person."""
         data, plan = self.data, self.plan
-        user = plan.clean_id(data.get("userId"))
-        anonymous = plan.anonymous_id(data.get("anonymousId"))
+        user, anonymous = data.get("userId"), data.get("anonymousId")
+        user = None if user is None else plan.clean_id(user)
+        anonymous = None if anonymous is None else plan.anonymous_id(anonymous)
         if user is not None and user[0] == "_":
             user = plan.config.underscore_prefix + user
         if user is None and anonymous is None:
@@ -64,41 +70,48 @@ class Call:
     def common(self, **extra: Any) -> Json:
         """The fields of every interaction; ``extra`` goes into custom_context where it is not None."""
         user, anonymous = self.who()
-        source = self.context
         page = self._page()
-        locale, agent, address = source.get("locale"), source.get("userAgent"), source.get("ip")
-        context = {**_device(_str(locale), _str(agent), _str(address))}
-        campaign = _campaign(source["campaign"], page.campaign) if "campaign" in source else page.campaign
-        if campaign:
-            context["campaign"] = campaign
-        if page.shown:
-            context["page"] = page.shown
-        context["custom_context"] = self._custom(extra)
         return {
             "user_id": user,
             "anonymous_id": anonymous,
             "timestamp": timestamp_of(self.data, self.received),
             "miso_id": self._miso_id(page.miso_id),
-            "context": context,
+            "context": self._context(page, extra),
         }
+
+    def _context(self, page: Page, extra: Json) -> Json:
+        get = self.context.get
+        context = _device_of(get("locale", ""), get("userAgent", ""), get("ip", "")).copy()
+        campaign = get("campaign")
+        campaign = page.campaign if campaign is None else _campaign(campaign, page.campaign)
+        if campaign:
+            context["campaign"] = campaign
+        if page.shown:
+            context["page"] = page.shown
+        context["custom_context"] = self._custom(extra)
+        return context
 
     def _page(self) -> Page:
         """The page it happened on. A page call's own properties come before the context's."""
         page = mapping(self.context.get("page"))
-        if self.name == "page" and not self.action:
+        if not self.action and self.name == "page":
             page = {**page, **{key: value for key, value in self.properties.items() if value is not None}}
-        url = page.get("url")
+        url, referrer, title = page.get("url"), page.get("referrer", ""), page.get("title", "")
+        if type(url) is type(referrer) is type(title) is str and len(url) + len(referrer) + len(title) <= USUAL_PAGE:
+            return self.plan.page(url, referrer, title) if url else NOWHERE
         if type(url) is not str or not url or len(url) > privacy.MAX_URL:
             return NOWHERE
-        read = self.plan.page if len(url) <= USUAL_URL else self.plan.unusual_page
-        return read(url, _str(page.get("referrer")), _str(page.get("title")))
+        return self.plan.unusual_page(url, _str(referrer), _str(title))
 
     def _custom(self, extra: Json) -> Json:
         custom: Json = {"segment_event": self.name}
         properties = self.properties
-        for key in self._keep:
+        for key in self.keep:
             value = properties[key]
-            if type(value) is dict:
+            if type(value) is str:
+                if (text := privacy.text_of(value, privacy.MAX_VALUE)) is not None:
+                    custom[key] = text
+            elif type(value) is dict:
                 if key in self.plan.config.properties:  # of its own accord only identifiers leave, and these are none
                     _flatten(custom, key, value)
             elif (kept := privacy.scalar(value)) is not None:
@@ -112,8 +125,8 @@ class Call:
         """The UUID under which Miso answered the search or recommendation that led to this event."""
         context = self.context
         found = self.properties.get("miso_id") or context.get("miso_id") or context.get("misoId")
-        if not found and type(chosen := self.data.get("integrations")) is dict and "Miso" in chosen:
-            ours = mapping(chosen["Miso"])
+        if not found and (chosen := self.data.get("integrations")) and type(chosen) is dict:
+            ours = mapping(chosen.get("Miso"))
             found = ours.get("miso_id") or ours.get("misoId")
         found = found or of_page
         return found if found and type(found) is str and values.UUID.match(found) else None
@@ -134,6 +147,13 @@ class Call:
 def _str(value: Any) -> str:
     """The value if it is a text of a sensible length, else ""."""
     return value if type(value) is str and len(value) <= privacy.MAX_URL else ""
+
+
+def _device_of(locale: Any, agent: Any, address: Any) -> Json:
+    """As ``_device``, of whatever stands there."""
+    if type(locale) is type(agent) is type(address) is str and len(locale) + len(agent) + len(address) <= USUAL_PAGE:
+        return _device(locale, agent, address)
+    return _device.__wrapped__(_str(locale), _str(agent), _str(address))
 
 
 @lru_cache(maxsize=4096)

@@ -38,6 +38,7 @@ DAY = timedelta(days=1)
 MAX_BODY = 16 * MIB
 """Segment's framework sends batches of up to 4 MB, more where a customer raised it; a 413 would lose one whole."""
 TRACKING = "tracking"
+NO_CALLS = frozenset({*archive.TOPICS, MALFORMED})
 UNPROVEN = "the signature does not match; set shared_secret to the destination's Shared Secret"
 BATCH_ADVICE = (
     "Segment signs only the first event of a batch; set batch_token and send it as the Authorization header "
@@ -64,6 +65,7 @@ class Segment(Connector[SegmentConfig]):
         self._tokens = _bytes(config.batch_token)
         # a path reaches us in lower case
         self._path_tokens = [token.lower() for token in self._tokens]
+        self._batch_deletes = config.batch_auth == "require_second_factor"
         self._open = config.allow_unsigned and not (self._secrets or self._tokens)
         self.routes = self._routes()
 
@@ -123,21 +125,20 @@ class Segment(Connector[SegmentConfig]):
         if deliveries.call_of(request.path) in deliveries.BATCHES and type(body.get("batch")) is not list:
             raise Reject("the batch is not a list", "$.batch")
 
-    def events(self, request: Request) -> Iterator[Event]:
+    def events(self, request: Request) -> Iterable[Event]:
         """One event for each call; what is none has the topic "malformed" and is refused by ``translate``."""
         if request.channel == TRACKING:
             return deliveries.tracking(request)
-        strict = self.config.batch_auth == "require_second_factor"
-        return deliveries.webhook(request, deletes=not self._open, batch_deletes=strict)
+        return deliveries.webhook(request, deletes=not self._open, batch_deletes=self._batch_deletes)
 
     def translate(self, event: Event) -> Iterable[Record | Effect]:
         """The instance's rules, then the mapping table; Reject says what is wrong with the event."""
         topic = event.topic
-        if topic == archive.NOT_FOR_US:
-            return [Skip("its integrations object leaves Miso out")]
-        if topic == archive.UNREADABLE:
-            raise Reject(event.data["reason"], f"{event.data['file']}:{event.data['line']}")
-        if topic == MALFORMED:
+        if topic in NO_CALLS:
+            if topic == archive.NOT_FOR_US:
+                return [Skip("its integrations object leaves Miso out")]
+            if topic == archive.UNREADABLE:
+                raise Reject(event.data["reason"], f"{event.data['file']}:{event.data['line']}")
             # with newer code it may be an event after all; a delete that was not believed never is
             topic = classify(event.data)
             if topic == "delete":

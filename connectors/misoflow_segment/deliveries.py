@@ -35,17 +35,17 @@ _CALL_KEYS = values.Keys(CALL)
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def webhook(request: Request, *, deletes: bool, batch_deletes: bool) -> Iterator[Event]:
+def webhook(request: Request, *, deletes: bool, batch_deletes: bool) -> list[Event]:
     """The events of a webhook destination's or a function's delivery.
 
     ``deletes`` and ``batch_deletes``: whether a delete is believed, alone and in a batch.
     """
-    data: Any = form(request.body.decode("utf-8", "replace")) if is_form(request) else request.json()
+    body = request.body
+    data: Any = form(body.decode("utf-8", "replace")) if body[:1] != b"{" and is_form(request) else request.json()
     if type(data) is not list:
-        yield event_of(data, 0, deletes=deletes)
-        return
-    for index, element in enumerate(data):
-        yield event_of(unwrapped(element), index, deletes=deletes and batch_deletes)
+        return [event_of(data, 0, deletes=deletes)]
+    believed = deletes and batch_deletes
+    return [event_of(unwrapped(element), index, deletes=believed) for index, element in enumerate(data)]
 
 
 def is_form(request: Request) -> bool:

@@ -193,8 +193,10 @@ def classify(data: Any) -> str:
     if type(data) is not dict:
         raise Reject("an event must be a JSON object")
     kind = data.get("type")
+    if kind == "track":
+        return name_of(data).topic
     if type(kind) is str and kind:
-        kind = kind if kind in CALLS or kind == "track" else kind.strip().lower()
+        kind = kind if kind in CALLS else kind.strip().lower()
     elif kind is not None and kind != "":
         raise Reject("the event's type is not a text", "$.type")
     elif "event" in data:
@@ -225,7 +227,7 @@ def missing_consent(plan: Plan, data: Json) -> str | None:
     if not consent:
         return None
     granted = mapping(consent.get("categoryPreferences"))
-    return next((name for name in plan.config.required_consent if granted.get(name) is not True), None)
+    return next((name for name in plan.required_consent if granted.get(name) is not True), None)
 
 
 Rules = Callable[[str, Mapping[str, Any]], list[dict[str, Any]] | None]
@@ -237,13 +239,13 @@ def translated(plan: Plan, rules: Rules, topic: str, data: Any, received: dateti
         raise Reject("an event must be a JSON object")
     if topic in CALLS:
         row = CALLS[topic]
-        call = Call(plan, data, topic, "", received)
+        call = Call.of(plan, data, topic, "", received)
     else:
         name = name_of(data)
         row = TRACKS[name.topic]
-        call = Call(plan, data, name.shown, name.action, received)
+        call = Call.of(plan, data, name.shown, name.action, received)
     if topic != "delete":
-        if plan.config.required_consent and (category := missing_consent(plan, data)) is not None:
+        if plan.required_consent and (category := missing_consent(plan, data)) is not None:
             return [Skip(f"no consent to {category}")]
         made = rules(call.name, data)
         if made is not None:

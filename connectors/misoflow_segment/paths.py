@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 from misoflow_segment.keys import Json
@@ -16,8 +17,7 @@ def compile_path(path: str) -> Getter:
     """``product_id``, ``variant.id`` or ``$.variant.id``: the value there, or None."""
     steps = path.removeprefix("$.").split(".")
     if len(steps) == 1:
-        only = steps[0]
-        return lambda data: data.get(only)
+        return methodcaller("get", steps[0])
 
     def walk(data: Json) -> Any:
         value: Any = data

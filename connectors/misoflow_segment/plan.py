@@ -43,6 +43,8 @@ class Plan:
         self.page = lru_cache(maxsize=8192)(self.unusual_page)
         self.pages = PageTable(config)
         self.sentinels = frozenset(text.strip().lower() for text in config.sentinel_ids) | {""}
+        self._longest_sentinel = max(map(len, self.sentinels))
+        self.required_consent = config.required_consent
         self.pairs = config.link == "always"
         self._any_id = _getters(paths, config.product_id_template)
         # on an order the top-level id is the order's, not a product's
@@ -50,6 +52,7 @@ class Plan:
         self._group_id = [compile_path(path) for path in config.product_group_id_path]
         self.has_groups = bool(self._group_id)
         self.suppressed = ids_in(config.suppress_file) if config.suppress_file else frozenset()
+        self._lowercase = config.product_id_lowercase
 
     def unusual_page(self, url: str, referrer: str, title: str) -> Page:
         """A page by its URL, referrer and title; ``page`` is the same and remembers."""
@@ -69,6 +72,8 @@ class Plan:
         kind = type(value)
         if kind is str:
             text = value.strip() if value.isprintable() else privacy.plain(value)
+            if len(text) > self._longest_sentinel:
+                return text
         elif kind is int and abs(value) < 10**privacy.MAX_VALUE:
             text = str(value)
         elif kind is float and value.is_integer():
@@ -111,7 +116,7 @@ class Plan:
             if value is not None:
                 found = values.product_id_of(value)
                 if found is not None:
-                    return found.lower() if self.config.product_id_lowercase else found
+                    return found.lower() if self._lowercase else found
         return None
 
     def items(self, properties: Json) -> list[Json]:

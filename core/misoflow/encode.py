@@ -1,7 +1,9 @@
 """One record to validated JSON bytes: the schema by a typed decode, then the rules that Miso states in prose.
 
-A struct is encoded once and the bytes are decoded again with its own type, which costs about a microsecond
+A struct is encoded once and the bytes are decoded again with its own type, which costs a few microseconds
 and gives errors with a JSON path. What the schema cannot say stands below, each rule with its own sentence.
+Interactions are decoded with a narrower type first (``misoflow.narrow``); what does not fit is held against the full
+schema, which then says what is wrong, if anything.
 Source of the rules: https://docs.miso.ai/api-reference (Data APIs: interactions, products, users).
 """
 
@@ -12,11 +14,13 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
+from misoflow import narrow
 from misoflow.errors import Reject
 from misoflow.records import (
     INTERACTIONS,
@@ -38,13 +42,17 @@ _DECODE_KIND: dict[str, Callable[[bytes], Any]] = {
     "users": _DECODE[User],
 }
 _INTERACTIONS = frozenset(INTERACTIONS.values())
+_DECODE_NARROW = {cls: narrow.decoder(cls) for cls in _INTERACTIONS}
 _WITH_PRODUCTS = frozenset(cls for cls in _INTERACTIONS if "product_ids" in cls.__struct_fields__)
 _MEASURES = {
-    cls: tuple(name for name in ("quantities", "rating", "revenue", "duration") if name in cls.__struct_fields__)
+    cls: found
     for cls in _INTERACTIONS
+    if (found := [name for name in ("quantities", "rating", "revenue", "duration") if name in cls.__struct_fields__])
 }
 PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 NO_TIME = "an interaction needs a timestamp: Miso would take its own clock's"
+PUNCTUATION = "--T::."
+"""Every third character of 2026-01-31T12:00:00.000Z, from the fifth on."""
 _PLAIN = (str, int, bool)
 TIMES = ("created_at", "published_at", "updated_at")
 _MEANT = {
@@ -62,10 +70,10 @@ def encode(record: Record, *, late: bool = False) -> bytes:
     ``late``: its anonymous id is bound later, so it may have no identity yet.
     """
     cls = type(record)
-    if cls not in _DECODE:
-        raise Reject(f"{cls.__name__} is not a record of Miso's")
     if cls in _INTERACTIONS:
         return _interaction(record, cls, late)
+    if cls not in _DECODE:
+        raise Reject(f"{cls.__name__} is not a record of Miso's")
     if cls is Product or cls is User:
         record = _with_times(record)
     body = _validated(record, cls)
@@ -95,6 +103,7 @@ def check(body: bytes, kind: Kind) -> tuple[bytes, Any]:
     else:
         _real_time(record.timestamp, "$.timestamp")
         _interaction_rules(record, type(record), late=False)
+        _context(record.context)
     return body, record
 
 
@@ -171,31 +180,49 @@ def _no_null(value: Any, source: Any, path: str) -> None:
 
 def _interaction(record: Any, cls: type, late: bool) -> bytes:
     moment = record.timestamp
-    if isinstance(moment, datetime):
-        record = msgspec.structs.replace(record, timestamp=_utc(moment, "$.timestamp"))
-    elif moment is None:
-        raise Reject(NO_TIME, "$.timestamp")
+    if type(moment) is not str:
+        record, moment = _with_text(record, moment)
+    if moment[4:20:3] == PUNCTUATION and moment[23:] == "Z":
+        try:
+            body = _encode(record)
+            _DECODE_NARROW[cls](body)
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+            pass  # the full schema knows more forms, and says what is wrong
+        else:
+            _interaction_rules(record, cls, late)
+            _address(record.context)
+            return body
     body = _validated(record, cls)
-    if not isinstance(moment, datetime):
-        _real_time(moment, "$.timestamp")
+    _real_time(moment, "$.timestamp")
     _interaction_rules(record, cls, late)
+    _context(record.context)
     return body
 
 
+def _with_text(record: Any, moment: Any) -> tuple[Any, str]:
+    """The record with its time as text, and the text; what is neither a time nor a text is left to the schema."""
+    if moment is None:
+        raise Reject(NO_TIME, "$.timestamp")
+    if not isinstance(moment, datetime):
+        return record, str(moment)
+    text = _utc(moment, "$.timestamp")
+    return msgspec.structs.replace(record, timestamp=text), text
+
+
 def _interaction_rules(record: Any, cls: type, late: bool) -> None:
-    if not (late or record.user_id or record.anonymous_id):
+    if not (record.user_id or record.anonymous_id or late):
         raise Reject("an interaction needs a user_id or an anonymous_id", "$.user_id")
     if record.user_id is not None:
         _user_id(record.user_id)
     if cls in _WITH_PRODUCTS:
-        for index, product_id in enumerate(record.product_ids or ()):
-            if not product_id or product_id[0] == "_" or "," in product_id:  # the path is made for bad ones only
-                _product_id(product_id, f"$.product_ids[{index}]")
-    for name in _MEASURES[cls]:
-        if getattr(record, name) is not None:
-            _measure(name, getattr(record, name), record)
-    if record.context is not None:
-        _context(record.context)
+        for product_id in record.product_ids or ():
+            if not product_id or product_id[0] == "_" or "," in product_id:
+                _product_ids(record.product_ids)
+    if cls in _MEASURES:
+        for name in _MEASURES[cls]:
+            value = getattr(record, name)
+            if value is not None:
+                _measure(name, value, record)
 
 
 def _utc(moment: datetime, path: str) -> str:
@@ -242,6 +269,11 @@ def _product_id(value: str, path: str) -> None:
         raise Reject("must not contain a comma", path)
 
 
+def _product_ids(values: list[str]) -> None:
+    for index, value in enumerate(values):
+        _product_id(value, f"$.product_ids[{index}]")
+
+
 def _measure(name: str, value: Any, record: Any) -> None:
     path = f"$.{name}"
     if name == "quantities":
@@ -256,21 +288,32 @@ def _measure(name: str, value: Any, record: Any) -> None:
         raise Reject("must be between 0 and 5", path)
 
 
-def _context(context: dict[str, Any]) -> None:
+def _context(context: dict[str, Any] | None) -> None:
+    if context is None:
+        return
     page = context.get("page")
     if page is not None and "url" not in page:
         raise Reject("a page needs its url", "$.context.page.url")
-    address = context.get("truncated_ip")
-    if address is not None:
-        try:
-            ipaddress.IPv4Address(address)
-        except ValueError:
-            raise Reject("must be an IPv4 address", "$.context.truncated_ip") from None
+    _address(context)
     custom = context.get("custom_context")
     if custom:
         for key, value in custom.items():
             if type(value) not in _PLAIN:
                 _custom(value, f"$.context.custom_context.{key}", bare_object=False)
+
+
+def _address(context: dict[str, Any] | None) -> None:
+    if context and "truncated_ip" in context and not _is_address(context["truncated_ip"]):
+        raise Reject("must be an IPv4 address", "$.context.truncated_ip")
+
+
+@lru_cache(maxsize=4096)
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _custom(value: Any, path: str, *, bare_object: bool) -> None:

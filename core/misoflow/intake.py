@@ -69,7 +69,10 @@ class Circuit:
 
     def note(self, instance: str, topic: str, rejected: bool) -> bool:
         """True when this event trips the circuit of its topic."""
-        recent = self._recent.setdefault((instance, topic), deque(maxlen=WINDOW))
+        key = (instance, topic)
+        if key not in self._recent:
+            self._recent[key] = deque(maxlen=WINDOW)
+        recent = self._recent[key]
         recent.append(rejected)
         if rejected and len(recent) >= CIRCUIT_LEAST and sum(recent) > CIRCUIT_SHARE * len(recent):
             self.open.add((instance, topic))

@@ -10,6 +10,7 @@ import hashlib
 import re
 import traceback
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -120,6 +121,10 @@ def to_ms(moment: datetime | None) -> int:
     return int(moment.timestamp() * 1000) if moment is not None else 0
 
 
+_ms_of_page = lru_cache(maxsize=16)(to_ms)
+"""The events of a batch or of a page of history came at the same moment."""
+
+
 def from_ms(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
@@ -191,7 +196,7 @@ class Translator:
         Records whose digest is ``confirmed`` are left out: Miso has taken them already. ``digest`` is the
         event's own hash where it is known.
         """
-        received = to_ms(event.received_at)
+        received = _ms_of_page(event.received_at)
         made = Outcome(
             instance.name,
             instance.env,
@@ -239,6 +244,8 @@ class Translator:
 
 class _Event:
     """The outputs of one event, taken one by one."""
+
+    __slots__ = ("_event", "_instance", "_made", "_ordinals", "_vault", "disconnect")
 
     def __init__(self, vault: Vault, instance: Instance, event: Event, made: Outcome) -> None:
         self._vault = vault
@@ -300,8 +307,9 @@ class _Event:
         if record.user_id:
             record.user_id = instance.user_id(record.user_id)
         context: Any = record.context or {}
-        own = {"uuid": instance.uuid(self._event.id, kind, ordinal)}
-        record.context = {**context, "custom_context": {**(context.get("custom_context") or {}), **own}}
+        custom = context.get("custom_context") or {}
+        uuid = instance.uuid(self._event.id, kind, ordinal)
+        record.context = {**context, "custom_context": {**custom, "uuid": uuid}}
         body = encode(record, late=late is not None)
         self._identify(record.user_id, record.anonymous_id)
         if isinstance(record.timestamp, str):

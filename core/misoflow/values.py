@@ -11,6 +11,7 @@ from typing import Any
 from misoflow.privacy import cleaned, plain
 
 MAX_PRODUCT_ID = 512
+LONGEST_WITH_BLANKS = 2 * MAX_PRODUCT_ID
 LARGEST_EXACT = 2**53
 UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
 Json = dict[str, Any]
@@ -129,7 +130,7 @@ def product_id_of(value: Any) -> str | None:
     """A product id as Miso takes it, or None: no blanks around it, no comma, no leading ``_``, at most 512 long."""
     kind = type(value)
     if kind is str:
-        return _product_id(value) if len(value) <= 2 * MAX_PRODUCT_ID else None
+        return _product_id(value) if len(value) <= LONGEST_WITH_BLANKS else None
     if kind is int:
         return str(value) if -(10**80) < value < 10**80 else None
     return str(int(value)) if kind is float and value.is_integer() else None
@@ -207,7 +208,8 @@ class Keys:
 
     def canonical(self, data: Json) -> Json:
         """The object with the wanted keys in their usual spelling: itself when there is nothing to rename."""
-        renames, _ = self.plan(data)
+        keys = tuple(data)
+        renames, _ = self._cached(keys) if len(keys) <= WIDE else self._plan(keys)
         return renamed(data, renames) if renames else data
 
 

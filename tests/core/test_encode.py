@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from misoflow.effects import aliased
 from misoflow.encode import encode
 from misoflow.errors import Reject
-from misoflow.records import INTERACTIONS, Checkout, Custom, ForgetUser, Like, Product, Rate, RemoveProduct, User
+from misoflow.narrow import NARROW
+from misoflow.records import (
+    INTERACTIONS,
+    Checkout,
+    Custom,
+    ForgetUser,
+    Like,
+    Product,
+    Rate,
+    RemoveProduct,
+    Search,
+    User,
+)
 
 from tests.conftest import complaint
 
@@ -45,6 +59,10 @@ REFUSED = [
     (like(timestamp="2026-01-01T25:00:00Z"), "$.timestamp"),
     (like(timestamp=datetime(2026, 1, 1)), "$.timestamp"),
     (like(timestamp=5), "$.timestamp"),
+    (like(timestamp="2026-02-30T00:00:00.000Z"), "$.timestamp"),
+    (like(timestamp="2026-01-01 00:00:00.000Z"), "$.timestamp"),
+    (like(timestamp="2026-01-01T00:00:00.000z"), "$.timestamp"),
+    (like(timestamp="2026-01-01T00:00:00,000Z"), "$.timestamp"),
     (like(product_ids=["ok", "a,b"]), "$.product_ids[1]"),
     (like(product_ids=["_x"]), "$.product_ids[0]"),
     (like(product_ids=[""]), "$.product_ids[0]"),
@@ -58,6 +76,9 @@ REFUSED = [
     (like(context={"truncated_ip": "::1"}), "$.context.truncated_ip"),
     (like(context={"locale": 3}), "$.context.locale"),
     (like(context={"anything": None}), "$.context.anything"),
+    (like(context={"page": {"url": "u", "anything": None}}), "$.context.page.anything"),
+    (like(context={"campaign": {"anything": [NAN]}}), "$.context.campaign.anything[0]"),
+    (Search(search={"keywords": "k", "new": None}, user_id="u", timestamp=TIME), "$.search.new"),  # type: ignore[typeddict-unknown-key]
     (like(context={"custom_context": {"a": {"b": 1}}}), "$.context.custom_context.a"),
     (like(context={"custom_context": {"a": [1, "x"]}}), "$.context.custom_context.a"),
     (like(context={"custom_context": {"a": [True]}}), "$.context.custom_context.a"),
@@ -221,3 +242,10 @@ def test_every_aware_datetime_is_written_validly(moment: datetime) -> None:
         assert moment.year < 1000
         return
     assert complaint(body, "like") == ""
+
+
+def test_only_fields_that_encode_narrows_hold_open_objects() -> None:
+    """A null in another one would pass the narrow type unseen."""
+    for cls in INTERACTIONS.values():
+        for field in msgspec.structs.fields(cls):
+            assert field.name in NARROW or not re.search("dict|Any|records", str(field.type)), (cls, field.name)
