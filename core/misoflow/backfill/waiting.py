@@ -84,6 +84,6 @@ class Waits:
             return Wait(f"the hour's calls are used up; goes on by itself at {from_ms(due):%H:%M} UTC")
         first = self._engine.backfills.first(instance, job, jobs)
         if first:
-            return Wait(f"after {', '.join(sorted(first))}")
+            return Wait(f"waits for {', '.join(sorted(first))}")
         down = self._engine.senders[instance.env].down
         return Wait(f"Miso cannot take records now ({down}); goes on by itself" if down else None)

@@ -65,6 +65,8 @@ class Bars:
         """Events a second of a job: over the last seconds, and over the last minute."""
         before = self._seen.get(row["job"], [])
         seen = [(at, n) for at, n in before if now - at <= STEADY_SECONDS and n <= row["read"]] + [(now, row["read"])]
+        while len(seen) > 1 and seen[0][1] == seen[1][1]:  # it had not begun, or waited
+            del seen[0]
         self._seen[row["job"]] = seen
         return _rate([one for one in seen if now - one[0] <= RATE_SECONDS]), _rate(seen)
 
@@ -110,9 +112,9 @@ def seconds_left(row: dict[str, Any], rate: float) -> float | None:
     """How long the rest takes at this rate, if it is like what has come whole; None when nothing has."""
     if not 0 < row["share"] < 1 or rate <= 0:
         return None
-    started = row.get("started", 0)
+    started = int(row.get("started", 0))
     rest = (row["read"] - started) / row["share"] * (1 - row["share"]) - started
-    return max(0.0, rest / rate)
+    return float(rest / rate) if rest > 0 else None
 
 
 def clock(seconds: float) -> str:
