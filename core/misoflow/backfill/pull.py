@@ -60,7 +60,8 @@ class Puller:
             raise
         except Halt as error:
             log.error("%s is paused: %s. Do: %s", instance.name, error.reason, error.fix)
-            await engine.store.run(control.pause, instance.name, error.reason, error.fix, engine.backfills.now())
+            fix = f"{error.fix}, then: misoflow resume {instance.name}"
+            await engine.store.run(control.pause, instance.name, error.reason, fix, engine.backfills.now())
             await engine.intake.refresh()
             await self._again(job, piece, error.reason, 0, counts=False)
         except Unreachable as error:  # an outage says nothing about the slice
