@@ -154,7 +154,8 @@ def _ended(out: Output, rows: list[dict[str, Any]]) -> int:
     for row in rows if not out.as_json else []:
         counts = [f"{n:,} {state}" for state, n in sorted(row["counts"].items())]
         counts += [f"{row['started']:,} of unfinished slices"] if row["started"] else []
-        said = ", ".join(counts) or "nothing new"
+        known = "all known; what was skipped before was tried again" if row["repeats"] else "nothing new"
+        said = ", ".join(counts) or known
         out.text(f"{row['instance']} {row['stream']}: {plural(row['read'], 'event')} read, {said}")
     if stopped:
         out.say(f"stopped; nothing is lost. Go on with: misoflow backfill {stopped[0]['instance']}")
