@@ -68,6 +68,8 @@ class Segment(Connector[SegmentConfig]):
         self._batch_deletes = config.batch_auth == "require_second_factor"
         self._open = config.allow_unsigned and not (self._secrets or self._tokens)
         self.routes = self._routes()
+        if not config.archive:
+            self.streams = {}
 
     def _routes(self) -> tuple[Route, ...]:
         """Webhooks where something proves them, the Tracking API where there is a write key."""
@@ -156,8 +158,6 @@ class Segment(Connector[SegmentConfig]):
 
     def backfill(self, part: Slice) -> Iterator[Page]:
         """The archive's calls by the day on which Segment received them."""
-        if not self.config.archive:
-            raise Reject("no archive is configured; set archive to the folder or bucket of segment-logs/<source>")
         return archive.pull(self.config.archive, self.config.archive_destinations, part)
 
     async def check(self) -> list[Problem]:

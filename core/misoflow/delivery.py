@@ -90,6 +90,8 @@ class Sender:
         self._wake = asyncio.Event()
         self._stopping = False
         self.halted: str | None = None
+        self.down: str | None = None
+        """Why Miso cannot take records for the moment."""
         self._probe_at = 0.0
 
     def wake(self) -> None:
@@ -357,11 +359,13 @@ class Sender:
         raise Halted
 
     async def _succeeded(self) -> None:
+        self.down = None
         if self._pace.failures or self.halted is not None:
             log.warning("Miso %s takes records again", self.env)
             await self.lift()
 
     def _failed(self, reason: str, after: float | None) -> None:
+        self.down = reason
         if self._pace.failed(self._now(), after):
             log.warning("Miso %s cannot take records now: %s", self.env, reason)
 

@@ -169,10 +169,12 @@ def _deliver(receiver: str, secret: str, steps: Iterable[Step]) -> list[Fate]:
 
 
 def _settled(settings: Settings) -> None:
-    """Wait until nothing is pending."""
+    """Wait until nothing is pending, nor on its way to Miso, such as the deletion of a user."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < deadline:
-        if status(settings)["instances"][INSTANCE]["pending"] == 0:
+        figures = status(settings)
+        waiting = sum(env["waiting_batches"] for env in figures["miso"].values())
+        if figures["instances"][INSTANCE]["pending"] == 0 and not waiting:
             return
         time.sleep(0.05)
     raise DemoFailed(f"events were still pending after {SETTLE_SECONDS:g} s")

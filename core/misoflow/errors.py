@@ -47,6 +47,10 @@ class Retry(MisoflowError):
         self.outcome_unknown = outcome_unknown
 
 
+class Unreachable(Retry):
+    """There was no connection at all, so nothing was asked."""
+
+
 class Halt(MisoflowError):
     """Nothing will work until a person acts; ``fix`` is that next action."""
 

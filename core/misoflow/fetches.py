@@ -56,7 +56,8 @@ class Fetcher:
             await self._store.run(later_fetch, fetch, now_ms() + int(wait))
         except Halt as error:
             log.error("%s is paused: %s. Do: %s", fetch.instance, error.reason, error.fix)
-            await self._store.run(control.pause, fetch.instance, error.reason, error.fix, now_ms())
+            fix = f"{error.fix}, then: misoflow resume {fetch.instance}"
+            await self._store.run(control.pause, fetch.instance, error.reason, fix, now_ms())
             await self._intake.refresh()
         except Exception as error:
             reason = error.reason if isinstance(error, Reject) else type(error).__name__

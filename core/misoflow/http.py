@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from misoflow.errors import Halt, Reject, Retry
+from misoflow.errors import Halt, Reject, Retry, Unreachable
 from misoflow.retry import retry_after
 
 MOST_BYTES = 8 * 1024 * 1024
@@ -113,7 +113,7 @@ class Http:
                 finally:
                     await answer.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Retry(f"no connection to {_host(url)}: {type(error).__name__}") from None
+            raise Unreachable(f"no connection to {_host(url)}: {type(error).__name__}") from None
         except (httpx.HTTPError, TimeoutError) as error:
             raise Retry(f"no answer from {_host(url)}: {type(error).__name__}", outcome_unknown=True) from None
         found = Response(answer.status_code, dict(answer.headers), body)
@@ -130,6 +130,8 @@ class Http:
         try:
             async with self._client.stream(method, url, timeout=timeout, **options) as answer:
                 yield answer
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise Unreachable(f"no connection to {_host(url)}: {type(error).__name__}") from None
         except httpx.HTTPError as error:
             raise Retry(f"the stream from {_host(url)} broke: {type(error).__name__}") from None
 

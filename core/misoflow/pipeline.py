@@ -342,6 +342,8 @@ class _Event:
             self._made.who = self._made.who or key
             if isinstance(version, int):
                 self._made.at = version
+            if isinstance(record.updated_at, str):  # a platform's list still holds who was forgotten here
+                self._made.at = min(self._made.at, to_ms(datetime.fromisoformat(record.updated_at)))
             part = Part("user", key, record_id, source, version, fields, remove, whole)
         else:
             record_id = record.product_id

@@ -19,6 +19,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from misoflow.clock import now_ms, pause
+from misoflow.crontab import crontab
 from misoflow.errors import MisoflowError
 from misoflow.pipeline import from_ms
 from misoflow.store import StoreUnavailable, budgets, slices
@@ -58,14 +59,14 @@ def timed(instance: str, stream: str, config: StreamConfig) -> list[Timed]:
 
 
 def trigger_of(config: StreamConfig) -> BaseTrigger | None:
-    """When a stream is pulled; None when only by hand. ValueError for a crontab that is none."""
+    """When a stream is pulled; None when only by hand."""
     if config.every is not None:
         return IntervalTrigger(seconds=int(config.every.total_seconds()), timezone=UTC)
     if config.at is not None:
         hour, _, minute = config.at.partition(":")
         return CronTrigger(hour=int(hour), minute=int(minute), timezone=UTC)
     if config.cron is not None:
-        return CronTrigger.from_crontab(config.cron, timezone=UTC)
+        return crontab(config.cron)
     return None
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from misoflow.backfill import plan
 from misoflow.connector import Event, Page, Slice, Stream
 from misoflow.control import ActionError, call
-from misoflow.errors import ConfigError, Halt, Reject, Retry
+from misoflow.errors import ConfigError, Halt, Reject, Retry, Unreachable
 from misoflow.pipeline import to_ms, unpack
 from misoflow.status import dead_letters, history
 from misoflow.store import slices
@@ -298,6 +298,41 @@ async def test_an_erased_persons_history_leaves_the_page(tmp_path: Path) -> None
         assert s.interactions() == []
 
 
+async def test_a_source_that_cannot_be_reached_burns_no_tries(tmp_path: Path) -> None:
+    Past.troubles = {"any": [Unreachable("no connection") for _ in range(20)]}
+    async with past(tmp_path) as s:
+        rows = await pull(s, "likes", 1)
+        audited(rows)
+        assert [(row["attempts"], row["read"]) for row in rows] == [(1, 24)], "neither halved nor given up"
+
+
+async def test_who_goes_on_pulls_the_same_range_once(tmp_path: Path) -> None:
+    async with past(tmp_path) as s:
+        s.engine.backfills.now = lambda: to_ms(START + DAY * 3)
+        Past.gate = asyncio.Event()
+        first = await s.engine.backfills.start("past", ["likes"])
+        await s.engine.backfills.stop(first)
+        s.engine.backfills.now = lambda: to_ms(START + DAY * 3) + 1000
+        assert await s.engine.backfills.start("past", ["likes"]) == [*first, first[0] + 1], "another day has begun"
+        s.engine.backfills.now = lambda: to_ms(START + DAY * 3) + 5000
+        assert await s.engine.backfills.start("past", ["likes"]) == [*first, first[0] + 1]
+
+
+async def test_a_range_with_nothing_in_it_is_said(tmp_path: Path) -> None:
+    async with past(tmp_path) as s:
+        end = to_ms(datetime(1999, 1, 1, tzinfo=UTC))
+        with pytest.raises(ActionError, match="to 1999-01-01 00:00 UTC; name both"):
+            await call(s.settings, "backfill.start", instance="past", streams=["likes"], end=end)
+
+
+async def test_what_a_job_waits_for_is_said(tmp_path: Path) -> None:
+    async with past(tmp_path) as s:
+        Past.gate = asyncio.Event()
+        span = {"start": to_ms(START), "end": to_ms(START + DAY)}
+        await call(s.settings, "backfill.start", instance="past", streams=["first", "later"], **span)
+        await s.until(lambda: history(s.settings, s.engine.vault)["jobs"][1]["waits"] == "waits for first")
+
+
 async def test_an_unknown_stream_or_instance_is_said(tmp_path: Path) -> None:
     async with past(tmp_path) as s:
         with pytest.raises(ActionError, match="no stream 'nope'"):
@@ -315,6 +350,10 @@ def test_settings_are_checked_with_their_path() -> None:
         ({"likes": {"every": "6h", "at": "02:00"}}, "instances.past.backfill.likes"),
         ({"likes": {"at": "25:00"}}, "instances.past.backfill.likes.at"),
         ({"likes": {"often": 1}}, "instances.past.backfill.likes.often"),
+        ({"likes": {"cron": "61 * * * *"}}, "instances.past.backfill.likes.cron"),
+        ({"likes": {"every": "999999999w"}}, "instances.past.backfill.likes.every"),
+        ({"likes": {"from": "yesterday"}}, "instances.past.backfill.likes.from"),
+        ({"likes": {"from": START, "to": START}}, "instances.past.backfill.likes"),
     ):
         with pytest.raises(ConfigError) as caught:
             stream_configs(Past.streams, table, "instances.past.backfill")

@@ -144,7 +144,9 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(place: Place) -> None:
     _, errors = pulling.communicate(timeout=30)
     assert pulling.returncode == 1
     assert "Go on with: misoflow backfill past" in errors
-    assert "stopped" in place.misoflow("status").stdout
+    status = place.misoflow("status").stdout
+    assert "past/likes: stopped, 0%, 0 events read" in status
+    assert "do: misoflow backfill past" in status
     (place.folder / "slow").unlink()
     found = place.json("backfill", "past", "--from", "2026-10-01", "--to", "2026-10-02")
     assert {job["state"] for job in found["jobs"]} == {"done"}
@@ -177,6 +179,37 @@ def test_a_dry_run_says_what_is_wrong(place: Place) -> None:
 )
 def test_wrong_arguments_are_said(place: Place, arguments: tuple[str, ...], said: str) -> None:
     assert said in place.misoflow("backfill", *arguments, code=2).stderr
+
+
+def test_slices_of_nobody_and_of_nothing(place: Place) -> None:
+    assert "no instance 'nobody'" in place.misoflow("slices", "nobody", code=2).stderr
+    assert "nothing was pulled yet: misoflow backfill past" in place.misoflow("slices", "past").stderr
+
+
+def test_an_engine_that_ends_is_not_waited_for(place: Place) -> None:
+    (place.folder / "slow").touch()
+    work = place.start("work")
+    deadline = time.monotonic() + 20
+    while not (place.folder / "var" / "work.sock").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    patient = "import misoflow.cli.history as h, misoflow.cli as c; h.GONE_SECONDS = 0.5; c.main()"
+    watching = subprocess.Popen(
+        [sys.executable, "-c", patient, "backfill", "past", *DATES],
+        cwd=place.folder,
+        env=place.env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not place.json("slices")["slices"]:
+        assert time.monotonic() < deadline + 20
+        time.sleep(0.1)
+    work.kill()
+    work.wait(10)
+    _, errors = watching.communicate(timeout=30)
+    assert watching.returncode == 75
+    assert "misoflow has ended; nothing is lost. Go on with: misoflow backfill past" in errors
+    assert "past/likes: not finished, 0%" in place.misoflow("status").stdout
 
 
 def test_a_second_engine_says_who_holds_the_folder(place: Place) -> None:

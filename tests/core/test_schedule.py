@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from misoflow import schedule
 from misoflow.control import call
+from misoflow.crontab import crontab
 from misoflow.pipeline import to_ms
 from misoflow.schedule import Schedule, first_run, timed, trigger_of
 from misoflow.status import status
@@ -167,6 +168,32 @@ def test_the_first_run_after_a_start(table: dict[str, str], last: datetime | Non
     trigger = trigger_of(config(**table))
     assert trigger is not None
     assert first_run(trigger, None if last is None else to_ms(last), NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("weekdays", "days"),
+    [
+        ("0", "Sun"),
+        ("7", "Sun"),
+        ("1-5", "Mon Tue Wed Thu Fri"),
+        ("fri-mon", "Sun Mon Fri Sat"),
+        ("5-7", "Sun Fri Sat"),
+        ("*/2", "Sun Tue Thu Sat"),
+        ("1,sat", "Mon Sat"),
+        ("*", "Sun Mon Tue Wed Thu Fri Sat"),
+    ],
+)
+def test_days_of_the_week_are_those_of_cron(weekdays: str, days: str) -> None:
+    trigger = crontab(f"30 2 * * {weekdays}")
+    sunday = datetime(2026, 11, 29, tzinfo=UTC)
+    moments = [trigger.get_next_fire_time(None, sunday + DAY * n) for n in range(7)]
+    assert " ".join(f"{m:%a}" for n, m in enumerate(moments) if m.date() == (sunday + DAY * n).date()) == days
+
+
+@pytest.mark.parametrize("text", ["x", "0 2 * *", "0 2 * * 8", "0 2 * * 1-x", "0 2 * * */0", "0 0 30 2 *", "0 2 1 * 1"])
+def test_what_is_no_crontab_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be five fields|never comes|at once"):
+        crontab(text)
 
 
 def test_a_stream_without_times_is_pulled_by_hand_only() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from misoflow import Event
+from misoflow.control import call
 from misoflow_mixpanel import Mixpanel
 from misoflow_mixpanel.config import MixpanelConfig
 from misoflow_mixpanel.pull import Project
@@ -187,6 +188,18 @@ async def test_without_the_plan_or_the_role_events_go_on(tmp_path: Path, caplog:
         assert row["state"] == "failed"
         assert "role" in row["error"]
         assert not m.site.engine.intake.is_paused("mix")
+
+
+async def test_who_was_forgotten_does_not_come_back_with_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with people(tmp_path) as m:
+        monkeypatch.setattr("misoflow.actions.now_ms", lambda: long_after(m.world))
+        await call(m.site.settings, "forget", users=["user-2"])
+        await m.start(streams=["profiles"])
+        assert "user-2" not in m.site.users()
+        counts = m.site.counts("mix")
+        assert (counts["suppressed"], counts["delivered"]) == (1, USERS - 1)
 
 
 def translated(data: dict[str, Any], **settings: Any) -> Any:

@@ -17,7 +17,8 @@ from misoflow import Retry, Slice
 from misoflow.control import call
 from misoflow.pipeline import to_ms
 from misoflow.store import slices
-from misoflow_segment import archive
+from misoflow_segment import Segment, archive
+from misoflow_segment.config import SegmentConfig
 
 from tests.core.site import Site, site
 from tests.harness.s3 import bucket_of
@@ -173,6 +174,12 @@ async def test_the_last_of_each_trait_stays_whatever_the_order_of_the_files(tmp_
         user = s.users()["u1"]
         found = (user["custom_attributes"]["plan"], user["age"], user["gender"], user["city"])
         assert found == ("gold", 30, "f", "Bonn")
+
+
+def test_without_an_archive_there_is_no_history() -> None:
+    secret = {"shared_secret": "a-secret-of-the-tests"}
+    assert list(Segment(SegmentConfig.model_validate(secret | {"archive": "x"})).streams) == ["archive"]
+    assert Segment(SegmentConfig.model_validate(secret)).streams == {}
 
 
 async def test_consent_counts_in_archives_too(tmp_path: Path) -> None:

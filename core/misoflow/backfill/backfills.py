@@ -15,6 +15,7 @@ from misoflow.budget import JOB
 from misoflow.clock import now_ms, pause
 from misoflow.connector import Stream
 from misoflow.control import ActionError
+from misoflow.pipeline import from_ms
 from misoflow.store import StoreUnavailable, slices
 from misoflow.store.slices import Job
 from misoflow.streams import stream_of
@@ -62,31 +63,41 @@ class Backfills:
         instance = self._engine.instances.get(name)
         if instance is None:
             raise ActionError(f"plugins.toml has no instance {name!r}")
+        if not instance.connector.streams:
+            known = ", ".join(sorted(type(instance.connector).streams))
+            less = f" as it is set up (its connector knows: {known}; see its guide)" if known else ""
+            raise ActionError(f"{name} has no history{less}")
         for stream in streams or []:
             if stream not in instance.connector.streams:
-                known = ", ".join(sorted(instance.connector.streams)) or "none"
-                raise ActionError(f"{name} has no stream {stream!r} (known: {known})")
-        if not instance.connector.streams:
-            raise ActionError(f"the connector of {name} has no history")
+                raise ActionError(
+                    f"{name} has no stream {stream!r} (known: {', '.join(sorted(instance.connector.streams))})"
+                )
         return instance, streams or self.streams(instance)
 
     async def _start(self, instance: Instance, stream: str, start: int | None, end: int | None) -> list[int]:
         store = self._engine.store
+        shape = stream_of(instance.connector, stream)
         await store.run(slices.resume_jobs, instance.name, stream)
         await store.run(slices.reopen, instance.name, stream)
-        going = [job.id for job in await store.run(slices.open_jobs, instance.name) if job.stream == stream]
-        if stream_of(instance.connector, stream).poll:
+        under_way = [job for job in await store.run(slices.open_jobs, instance.name) if job.stream == stream]
+        going = [job.id for job in under_way]
+        for job in going:
+            await self._waits_told.forget(job)
+        if shape.poll:
             return going or await self.poll(instance, stream)
-        if start is not None or end is not None:
-            low, high = self._window(instance, stream)
-            wanted = _rounded(stream_of(instance.connector, stream), (start or low, end or high))
-            jobs = await store.run(slices.open_jobs, instance.name)
-            if any(job.stream == stream and (job.start, job.end) == wanted for job in jobs):
-                return going
-            return [*going, await self._add(instance, stream, "again", wanted)]
-        return going + [
-            await self._add(instance, stream, "history", span) for span in await self.missing(instance, stream)
-        ]
+        if start is None and end is None:
+            missing = await self.missing(instance, stream)
+            new = [span for span in missing if not _within(_rounded(shape, span), under_way)]
+            return going + [await self._add(instance, stream, "history", span) for span in new]
+        low, high = self._window(instance, stream)
+        asked = (low if start is None else start, high if end is None else end)
+        if asked[0] >= asked[1]:
+            first, last = (f"{from_ms(moment):%Y-%m-%d %H:%M}" for moment in asked)
+            raise ActionError(f"there is nothing from {first} to {last} UTC; name both --from and --to")
+        wanted = _rounded(shape, asked)
+        if any((job.start, job.end) == wanted for job in under_way):
+            return going
+        return [*going, await self._add(instance, stream, "again", wanted)]
 
     def _window(self, instance: Instance, stream: str) -> tuple[int, int]:
         """How far back and up to where a stream is wanted, in ms."""
@@ -182,8 +193,13 @@ class Backfills:
         instance = self._engine.instances.get(job.instance)
         if instance is None or job.stream not in instance.connector.streams:
             return True
-        first = stream_of(instance.connector, job.stream).after
-        return any(other.instance == job.instance and other.stream in first for other in jobs)
+        return bool(self.first(instance, job, jobs))
+
+    def first(self, instance: Instance, job: Job, jobs: list[Job]) -> set[str]:
+        """Streams of the instance under way that have to be pulled before this one."""
+        shape = instance.connector.streams.get(job.stream)
+        before = shape.after if isinstance(shape, Stream) else ()
+        return {other.stream for other in jobs if other.instance == job.instance and other.stream in before}
 
     async def _pull(self, job: Job, stopping: asyncio.Event) -> None:
         """Slice by slice to the end of the range; then wait until all of it has arrived."""
@@ -222,6 +238,10 @@ def _rounded(shape: Stream, span: tuple[int, int]) -> tuple[int, int]:
     """Whole steps where the platform takes nothing finer."""
     step = plan.ms(shape.step)
     return span if shape.poll or step <= 1000 else (plan.floor(span[0], step), plan.ceil(span[1], step))
+
+
+def _within(span: tuple[int, int], jobs: list[Job]) -> bool:
+    return any(job.start <= span[0] and span[1] <= job.end for job in jobs)
 
 
 def _cut(job: Job) -> tuple[int, int] | None:

@@ -9,7 +9,10 @@ from misoflow.store.slices import Job
 
 
 def progress(rows: list[dict[str, Any]], jobs: list[Job]) -> list[dict[str, Any]]:
-    """What `misoflow backfill` shows of each job: how far, how much, what it waits for. Times in ms."""
+    """What `misoflow backfill` shows of each job: how far, how much, what it waits for. Times in ms.
+
+    ``started`` is what was read of slices that have not come whole yet; ``share`` does not count them.
+    """
     found = []
     for job in jobs:
         mine = [row for row in rows if row["job"] == job.id]
@@ -25,8 +28,11 @@ def progress(rows: list[dict[str, Any]], jobs: list[Job]) -> list[dict[str, Any]
                 "state": job.state,
                 "from": job.start,
                 "to": job.end,
-                "share": sum(row["end"] - row["start"] for row in done) / span if job.state == "open" else 1.0,
+                "share": min(1.0, sum(row["end"] - row["start"] for row in done) / span)
+                if job.state in ("open", "stopped")
+                else 1.0,
                 "read": sum(row["read"] + row["open_read"] for row in mine),
+                "started": sum(row["read"] + row["open_read"] for row in mine if row["state"] == "open"),
                 "repeats": sum(row["repeats"] for row in mine),
                 "counts": _summed(mine),
                 "slices": len(mine),
@@ -34,6 +40,7 @@ def progress(rows: list[dict[str, Any]], jobs: list[Job]) -> list[dict[str, Any]
                 "failed": sum(row["state"] == "failed" for row in mine),
                 "now": None if now is None else [now["start"], now["end"]],
                 "error": None if now is None else now["error"],
+                "due": None if now is None else now["due"],
                 "waits": job.note,
                 "stuck": bool(job.stuck),
             }

@@ -11,7 +11,7 @@ from misoflow.backfill import plan
 from misoflow.clock import pause
 from misoflow.connector import Page, Slice
 from misoflow.crash import point
-from misoflow.errors import Halt, Reject, Retry
+from misoflow.errors import Halt, Reject, Retry, Unreachable
 from misoflow.pipeline import describe, from_ms
 from misoflow.store import StoreUnavailable, control, slices
 from misoflow.store.slices import Job, Piece
@@ -60,9 +60,12 @@ class Puller:
             raise
         except Halt as error:
             log.error("%s is paused: %s. Do: %s", instance.name, error.reason, error.fix)
-            await engine.store.run(control.pause, instance.name, error.reason, error.fix, engine.backfills.now())
+            fix = f"{error.fix}, then: misoflow resume {instance.name}"
+            await engine.store.run(control.pause, instance.name, error.reason, fix, engine.backfills.now())
             await engine.intake.refresh()
             await self._again(job, piece, error.reason, 0, counts=False)
+        except Unreachable as error:  # an outage says nothing about the slice
+            await self._again(job, piece, error.reason, self.waits[-1], counts=False)
         except Retry as error:
             await self._again(job, piece, error.reason, error.after, counts=error.after is None)
         except Reject as error:

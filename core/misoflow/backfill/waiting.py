@@ -30,6 +30,11 @@ class Waits:
         self._engine = engine
         self._told: dict[int, Wait] = {}
 
+    async def forget(self, job: int) -> None:
+        """A person has acted: what was noted before may no longer be so."""
+        self._told.pop(job, None)
+        await self._engine.store.run(slices.note, job, None, False)
+
     async def tell(self, jobs: list[Job], now: int) -> None:
         """Write down what is new; ``now`` in ms."""
         if not jobs:
@@ -47,12 +52,13 @@ class Waits:
         held: dict[str, list[str]] = {}
         for name, topic, _, _ in control.circuits(tx):
             held.setdefault(name, []).append(topic)
-        return {job.id: self._why(tx, job, paused, halted, held, now) for job in jobs}
+        return {job.id: self._why(tx, job, jobs, paused, halted, held, now) for job in jobs}
 
     def _why(
         self,
         tx: Tx,
         job: Job,
+        jobs: list[Job],
         paused: dict[str, control.Stop],
         halted: dict[str, control.Stop],
         held: dict[str, list[str]],
@@ -62,6 +68,8 @@ class Waits:
         stop = paused.get(job.instance) or paused.get(job.instance.partition("/")[0])
         if instance is None:
             return Wait("the instance cannot start; run: misoflow check", True)
+        if job.stream not in instance.connector.streams:
+            return Wait(f"the connector has no stream {job.stream} as it is set up now; see its guide", True)
         if stop is not None:
             return Wait(f"the instance is paused: {stop.reason}. {stop.fix}", True)
         if instance.env in halted:
@@ -73,5 +81,9 @@ class Waits:
             return Wait(f"{text}; mend the mapping, then: misoflow resume {job.instance}", True)
         due = self._engine.budgets.waiting.get(job.id, 0)
         if due - now > SHORT_MS:
-            return Wait(f"the hour's calls are used up until {from_ms(due):%H:%M} UTC")
-        return Wait()
+            return Wait(f"the hour's calls are used up; goes on by itself at {from_ms(due):%H:%M} UTC")
+        first = self._engine.backfills.first(instance, job, jobs)
+        if first:
+            return Wait(f"waits for {', '.join(sorted(first))}")
+        down = self._engine.senders[instance.env].down
+        return Wait(f"Miso cannot take records now ({down}); goes on by itself" if down else None)

@@ -13,6 +13,7 @@ import typer
 from misoflow.cli.act import act
 from misoflow.cli.app import (
     DEFAULT_CONFIG,
+    LATER,
     OK,
     PART,
     USAGE,
@@ -28,6 +29,8 @@ from misoflow.cli.bars import Bars
 from misoflow.cli.output import Output, moment, plural
 
 LOOK_SECONDS = 0.25
+GONE_SECONDS = 15.0
+"""A work that crashed is started again by its parent; after this long it has not been."""
 
 
 @app.command()
@@ -49,7 +52,10 @@ def backfill(
     span = (_ms(start, "--from"), _ms(end, "--to"))
     if None not in span and span[0] >= span[1]:  # type: ignore[operator]
         fail("--from must be before --to", USAGE)
+    if span[0] is not None and span[0] > time.time() * 1000:
+        out.say("--from lies in the future")
     if dry_run:
+        out.say("pulling and translating; nothing is sent or kept")
         args = {"instance": instance, "streams": stream or None, "start": span[0], "end": span[1]}
         _dry_told(out, act(settings, "backfill.dry", **args))
         raise typer.Exit(OK)
@@ -93,49 +99,66 @@ async def _pull(
         jobs = (await control.call(settings, "backfill.start", **args))["jobs"]
         if not jobs:
             out.say("nothing is missing; name --from and --to to pull a range again")
-        rows = await _watch(settings, out, jobs, stop, task)
+        await _watch(settings, out, jobs, stop, task)
         if stop.is_set():
+            out.say("stopping when Miso has answered for what is on its way")
             with contextlib.suppress(ConnectionError):
                 await control.call(settings, "backfill.stop", jobs=jobs)
-            out.say(f"stopped; nothing is lost. Go on with: misoflow backfill {instance}")
     except control.ActionError as error:
         fail(str(error), USAGE)
     finally:
         if engine is not None and task is not None:
             engine.stopping.set()
             await task
-    return _ended(out, rows, stopped=stop.is_set())
+    return _ended(out, _rows(settings, jobs))
 
 
-async def _watch(settings: Any, out: Output, jobs: list[int], stop: Any, work: Any) -> list[dict[str, Any]]:
-    """Show the jobs until they are finished, go on only with a person's help, or a person has enough."""
-    from misoflow.clock import pause
+def _rows(settings: Any, jobs: list[int]) -> list[dict[str, Any]]:
     from misoflow.status import history
     from misoflow.vault import Vault
 
-    vault = Vault.from_settings(settings)
+    return [row for row in history(settings, Vault.from_settings(settings))["jobs"] if row["job"] in jobs]
+
+
+async def _watch(settings: Any, out: Output, jobs: list[int], stop: Any, work: Any) -> None:
+    """Show the jobs until they are finished, go on only with a person's help, or a person has enough."""
+    from misoflow.clock import pause
+    from misoflow.control import running
+
+    alive = time.monotonic()
     with Bars(out) as bars:
         while True:
-            rows = [row for row in history(settings, vault)["jobs"] if row["job"] in jobs]
-            bars.show(rows, time.monotonic())
-            going = [row for row in rows if row["state"] not in ("done", "failed")]
+            rows = _rows(settings, jobs)
+            bars.show(rows, now := time.monotonic())
+            going = [row for row in rows if row["state"] == "open"]
             if stop.is_set() or all(row["stuck"] for row in going):
-                return rows
+                return
             if work is not None and work.done():
                 work.result()
-                return rows
+                return
+            if await running(settings):
+                alive = now
+            elif now - alive > GONE_SECONDS:
+                instance = going[0]["instance"]
+                fail(f"misoflow has ended; nothing is lost. Go on with: misoflow backfill {instance}", LATER)
             await pause(stop, LOOK_SECONDS)
 
 
-def _ended(out: Output, rows: list[dict[str, Any]], *, stopped: bool) -> int:
+def _ended(out: Output, rows: list[dict[str, Any]]) -> int:
+    stopped = [row for row in rows if row["state"] in ("open", "stopped") and not row["stuck"]]
     if out.as_json:
-        out.json({"jobs": rows, "stopped": stopped})
+        out.json({"jobs": rows, "stopped": bool(stopped)})
     failed = sum(row["failed"] for row in rows)
     stuck = [row for row in rows if row["stuck"]]
     read = sum(row["read"] for row in rows)
     for row in rows if not out.as_json else []:
-        counts = ", ".join(f"{n:,} {state}" for state, n in sorted(row["counts"].items())) or "nothing new"
-        out.text(f"{row['instance']} {row['stream']}: {plural(row['read'], 'event')} read, {counts}")
+        counts = [f"{n:,} {state}" for state, n in sorted(row["counts"].items())]
+        counts += [f"{row['started']:,} of unfinished slices"] if row["started"] else []
+        known = "all known; what was skipped before was tried again" if row["repeats"] else "nothing new"
+        said = ", ".join(counts) or known
+        out.text(f"{row['instance']} {row['stream']}: {plural(row['read'], 'event')} read, {said}")
+    if stopped:
+        out.say(f"stopped; nothing is lost. Go on with: misoflow backfill {stopped[0]['instance']}")
     if failed:
         out.say(f"{plural(failed, 'slice')} did not come whole; see: misoflow slices --failed")
     for row in stuck:
@@ -167,8 +190,13 @@ def slices(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Every slice of history with its audit: read = new + known, and what became of the new ones."""
+    """Every slice of history with its audit: read = new + known (seen before, also by an earlier try of the slice).
+
+    Delivered, skipped and dead are counted once a slice is done, with what earlier tries of it brought.
+    """
     settings = load(config)
+    if instance is not None and instance.partition("/")[0] not in settings.instances:
+        fail(f"no instance {instance!r} in {config.name}", USAGE)
     from misoflow.status import history
     from misoflow.vault import Vault
 
@@ -177,6 +205,9 @@ def slices(
     found = [one for one in found if instance in (None, one["instance"]) and (not failed or one["state"] == "failed")]
     if as_json:
         out.json({"slices": found})
+        return
+    if not found:
+        out.say("no slice failed" if failed else f"nothing was pulled yet: misoflow backfill {instance or 'INSTANCE'}")
         return
     columns = ["stream", "from", "to", "state", "tries", "read", "new", "known", "delivered", "skipped", "dead", "note"]
     rows = []
@@ -188,5 +219,6 @@ def slices(
         figures = [counts.get(state, 0) for state in ("delivered", "skipped", "dead")]
         name = f"{one['instance']}/{one['stream']}"
         state = "whole" if one["state"] == "pulled" else one["state"]
-        rows.append([name, *span, state, one["attempts"], one["read"], one["taken"], one["repeats"], *figures, note])
+        read = [one[of] + one[f"open_{of}"] for of in ("read", "taken", "repeats")]
+        rows.append([name, *span, state, one["attempts"], *read, *figures, note])
     out.table(columns, rows)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from misoflow.cli.app import DEFAULT_CONFIG, USAGE, AsJson, ConfigFile, Quiet, app, fail, instance_names, load
+from misoflow.cli.bars import why
 from misoflow.cli.output import Output, ago, moment, plural, span
 
 STATES = ("delivered", "skipped", "suppressed", "erased", "dead", "pending")
@@ -38,7 +39,11 @@ def status(
     if as_json:
         out.json(figures)
         return
-    _status_table(out, settings, figures)
+    import asyncio
+
+    from misoflow.control import running
+
+    _status_table(out, settings, figures, works=asyncio.run(running(settings)))
 
 
 def _belongs(name: str, wanted: str) -> bool:
@@ -46,7 +51,7 @@ def _belongs(name: str, wanted: str) -> bool:
     return name == wanted or name.startswith(wanted + "/")
 
 
-def _status_table(out: Output, settings: Any, figures: dict[str, Any]) -> None:
+def _status_table(out: Output, settings: Any, figures: dict[str, Any], *, works: bool) -> None:
     now = time.time_ns() // 1_000_000
     instances: dict[str, dict[str, Any]] = figures["instances"]
     rare = [name for name in RARE if any(one.get(name) for one in instances.values())]
@@ -63,7 +68,7 @@ def _status_table(out: Output, settings: Any, figures: dict[str, Any]) -> None:
         _problem(out, None, env)
     for name, one in instances.items():
         _problem(out, name, one)
-        _history(out, name, one, now)
+        _history(out, name, one, now, works=works)
     if figures["store"]["degraded"]:
         _problem(out, "store", {"reason": figures["store"]["degraded"], "fix": "misoflow repair"})
 
@@ -74,19 +79,22 @@ def _miso_line(env: dict[str, Any]) -> str:
     return line if oldest is None else f"{line}, oldest {span(oldest)}"
 
 
-def _history(out: Output, name: str, one: dict[str, Any], now: int) -> None:
-    """Jobs under way or with gaps, and what runs next."""
-    for job in one["history"]:
-        if job["state"] in ("open", "failed", "stopped"):
-            gap = (
-                f", {plural(job['failed'], 'slice')} missing: misoflow slices {name} --failed" if job["failed"] else ""
-            )
-            word = {"open": "being pulled", "failed": "not whole", "stopped": "stopped"}[job["state"]]
-            out.text(f"{name}/{job['stream']}: {word}, {job['share']:.0%}, {plural(job['read'], 'event')} read{gap}")
+def _history(out: Output, name: str, one: dict[str, Any], now: int, *, works: bool) -> None:
+    """Jobs under way or with gaps and what they wait for, and what runs next."""
+    unfinished = [job for job in one["history"] if job["state"] in ("open", "failed", "stopped")]
+    for job in unfinished:
+        gap = f", {plural(job['failed'], 'slice')} missing: misoflow slices {name} --failed" if job["failed"] else ""
+        word = {"open": "being pulled" if works else "not finished", "failed": "not whole", "stopped": "stopped"}
+        said = f"{word[job['state']]}, {job['share']:.0%}, {plural(job['read'], 'event')} read{gap}"
+        out.text(f"{name}/{job['stream']}: {said}")
+        if job["state"] == "open" and works and why(job):
+            out.text(f"     {why(job)}")
+    if any(job["state"] == "stopped" or not works for job in unfinished):
+        out.text(f"     do: misoflow backfill {name}" + ("" if works else ", or misoflow run"))
     for job in one["schedule"]:
         due = "now" if not job["next"] or job["next"] <= now else f"in {span((job['next'] - now) / 1000)}"
         said = f" (last time: {job['note']})" if job["note"] else ""
-        out.text(f"{job['job']}: next pull {due}{said}")
+        out.text(f"{job['job']}: next pull {due if works else 'when misoflow runs'}{said}")
 
 
 def _problem(out: Output, name: str | None, one: dict[str, Any]) -> None:

@@ -24,7 +24,8 @@ from misoflow.store.values import Chunk
 OPEN = "'open'"
 COLUMNS = (
     *("job", "instance", "stream", "purpose", "id", "start", "end", "state", "cursor", "attempts", "due"),
-    *("read", "taken", "repeats", "open_read", "counts", "error", "started", "finished"),
+    *("read", "taken", "repeats", "open_read", "open_taken", "open_repeats"),
+    *("counts", "error", "started", "finished"),
 )
 ROLLED = "read=read+open_read, taken=taken+open_taken, repeats=repeats+open_repeats"
 CLEARED = "open_read=0, open_taken=0, open_repeats=0"
@@ -350,7 +351,8 @@ def view(tx: Tx, instance: str | None = None, jobs: list[int] | None = None) -> 
     """Every slice with its audit, by job and then newest first."""
     rows = tx.db.execute(
         "SELECT jobs.id, name, stream, purpose, slices.id, slices.start, slices.end, slices.state, slices.cursor,"
-        " attempts, due, read, taken, repeats, open_read, counts, error, started, slices.finished"
+        " attempts, due, read, taken, repeats, open_read, open_taken, open_repeats, counts, error, started,"
+        " slices.finished"
         " FROM slices JOIN jobs ON jobs.id = job JOIN instances ON instances.id = jobs.instance"
         " ORDER BY jobs.id, slices.start DESC"
     )
