@@ -208,6 +208,27 @@ def test_whatever_passes_is_valid_by_misos_own_schema(name: str, data: st.DataOb
     assert complaint(body, name) == ""
 
 
+def judged(record: Any) -> bytes | tuple[str, str]:
+    try:
+        return encode(record)
+    except Reject as refusal:
+        return refusal.reason, refusal.path
+
+
+@settings(max_examples=300)
+@given(
+    st.dictionaries(st.sampled_from(["page", "campaign", "custom_context", "truncated_ip", "locale", "new"]), anything),
+    st.dictionaries(st.sampled_from(["url", "name", "title", "new"]), st.none() | st.text(max_size=3) | anything),
+)
+def test_the_full_schema_alone_judges_no_other_way(context: dict[str, Any], inner: dict[str, Any]) -> None:
+    records = [like(context={**context, name: inner}) for name in ("page", "campaign", "custom_context")]
+    records.append(like(context=context))
+    quickly = [judged(record) for record in records]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("misoflow.encode.PUNCTUATION", "no time has it")
+        assert [judged(record) for record in records] == quickly
+
+
 @settings(max_examples=300)
 @given(st.sampled_from([Product, User]), st.data())
 def test_whatever_product_or_user_passes_is_valid_too(cls: Any, data: st.DataObject) -> None:

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "http": {"errors", "retry"},
     "rawjson": {"errors"},
     "connector": {"errors", "records", "effects", "rules", "rawjson"},
-    "encode": {"errors", "records"},
+    "encode": {"errors", "narrow", "records"},
+    "narrow": {"records"},
     "pipeline": {"connector", "effects", "encode", "errors", "instances", "records", "store", "vault", "hashing"},
 }
 # a layer of core → the layers above it, which it must not know
