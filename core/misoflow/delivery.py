@@ -33,7 +33,7 @@ from misoflow.miso import (
 from misoflow.miso_lines import BadRecord, without_values
 from misoflow.pace import FLOOR_RECORDS, Pace
 from misoflow.records import Product, User
-from misoflow.store import Store, StoreUnavailable, batches, control, keyed
+from misoflow.store import Store, StoreUnavailable, batches, control, erase, keyed
 from misoflow.store.tx import Tx
 from misoflow.store.values import Batch
 
@@ -344,6 +344,8 @@ class Sender:
             return {}
         if batch.kind == "interactions":
             return await self._raws_of([batch.members[index] for index in bad])
+        if batch.kind == "forget":
+            return await self._raws_of(await self._store.run(erase.asked, self.env, batch.id))
         return await self._raws_of(await self._store.run(keyed.events_of, batch.id, set(bad)))
 
     async def _kill(self, event: int, why: str) -> None:

@@ -427,8 +427,9 @@ async def test_m14_a_stop_waits_for_what_is_in_flight(tmp_path):
 
 async def test_forgetting_deletes_interactions_and_the_user(tmp_path):
     async with bench(tmp_path) as b:
-        await b.put(Outcome("web", "default", b"f" * 16, "delete", NOW, 1, at=NOW, forget=[(b"w" * 16, "u7")]))
+        await b.put(Outcome("web", "default", b"f" * 16, "delete", NOW, 1, at=NOW, forget=[(b"w" * 16, "u7")] * 2))
+        assert (await b.counts()) == {"accepted": 1, "pending": 1}, "it is delivered when Miso has deleted"
         b.start()
-        await b.until(lambda counts: len(b.miso.deleted) == 2)
-        assert b.miso.deleted == [("interactions", ["u7"]), ("users", ["u7"])]
+        await b.until(lambda counts: counts.get("delivered") == 1 and len(b.miso.deleted) == 4)
+        assert b.miso.deleted == [("interactions", ["u7"]), ("users", ["u7"])] * 2
         assert (await b.counts()) == {"accepted": 1, "delivered": 1}

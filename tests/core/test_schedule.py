@@ -71,6 +71,7 @@ async def test_runs_missed_while_nothing_ran_happen_once(tmp_path: Path) -> None
             return bool(rows) and rows[0]["last"] is not None
 
         await s.until(lambda: len(Past.calls) == 1 and ran(), 30)
+        await finished(s, [job.id for job in await jobs_of(s)])
         await s.stop()
         await s.start()
         await asyncio.sleep(0.5)

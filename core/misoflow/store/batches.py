@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from misoflow.crash import point
-from misoflow.store import keyed
+from misoflow.store import erase, keyed
 from misoflow.store.schema import DEAD, DONE, IN_PART, SEALED, SPREAD, TASK
 from misoflow.store.targets import target_done
 from misoflow.store.tx import Tx
@@ -152,6 +152,10 @@ def refuse(tx: Tx, batch: Batch, bad: dict[int, tuple[str, str]], raw_of: RawOf,
         for index, (sentence, path) in bad.items():
             event = batch.members[index]
             kill(tx, event, "miso", sentence, path, raw_of, now, siblings=bool(good[event]))
+    elif batch.kind == "forget":
+        for sentence, path in bad.values():
+            for event in erase.answered(tx, batch.env, batch.id):
+                kill(tx, event, "miso", sentence, path, raw_of, now)
     else:
         places = keyed.in_batch(tx, batch.id)
         for index, (sentence, path) in bad.items():
@@ -210,6 +214,8 @@ def finish(tx: Tx, batch: Batch, now: int) -> None:
             keyed.settle(tx, env, kind, key, batch.id, digest)
     if batch.kind == "forget":
         tx.db.execute("UPDATE batches SET body=NULL WHERE id=?", (batch.id,))
+        for event in erase.answered(tx, batch.env, batch.id):
+            target_done(tx, event)
 
 
 def _finish_parts(tx: Tx, batch: Batch) -> None:

@@ -176,7 +176,7 @@ class Committer:
             tx.move(instance, old, made.state)
         for who, user_id in made.forget:
             self.tombstones = True
-            erase.forget(tx, env, who, user_id, at=max(made.at, made.received), now=self.chunk.now)
+            erase.forget(tx, env, who, user_id, at=max(made.at, made.received), now=self.chunk.now, event=row)
 
     def _common(self, made: Outcome, instance: int, env: int) -> None:
         """A new event that nothing was made of, or whose records all go into one part."""
@@ -252,6 +252,7 @@ class Committer:
         late = [piece for piece in pieces if piece.late is not None]
         now = [piece for piece in pieces if piece.late is None]
         targets = bool(now) + len(late) + len(made.fetches)
+        targets += len({who for who, _ in made.forget})
         listed = [part for part in parts if listings.admit(tx, instance, env, part, self.chunk.now)]
         targets += len({(p.kind, p.key) for p in listed if keyed.put(tx, env, instance, row, p)})
         for page in made.listings:
@@ -277,7 +278,7 @@ class Committer:
 
     @staticmethod
     def _nothing(made: Outcome, had_records: bool) -> None:
-        if made.forget or made.aliases or made.listings:
+        if made.aliases or made.listings:
             made.state = "delivered"
             return
         made.state = "skipped"

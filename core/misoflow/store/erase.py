@@ -21,8 +21,11 @@ def suppressed(tx: Tx, env: int, who: bytes, at: int) -> bool:
     return tombstone is not None and at <= tombstone
 
 
-def forget(tx: Tx, env: int, who: bytes, user_id: str, *, at: int, now: int) -> int:
-    """Erase a user's unsent events and queue Miso's delete; returns how many events were erased."""
+def forget(tx: Tx, env: int, who: bytes, user_id: str, *, at: int, now: int, event: int | None = None) -> int:
+    """Erase a user's unsent events and queue Miso's delete; returns how many events were erased.
+
+    ``event`` asked for it: Miso's answer to the delete is one of its targets.
+    """
     people = [who] + [a for (a,) in tx.db.execute("SELECT anonymous FROM links WHERE who=?", (who,))]
     tx.db.executemany(
         "INSERT INTO tombstones VALUES(?,?,?) ON CONFLICT DO UPDATE SET at=max(at, excluded.at)",
@@ -38,11 +41,30 @@ def forget(tx: Tx, env: int, who: bytes, user_id: str, *, at: int, now: int) -> 
     _erase_profile(tx, env, who)
     point("forget.inside")
     todo = msgspec.json.encode([[(0, 1)]]).decode()
-    tx.db.execute(
-        "INSERT INTO batches(env, kind, state, n, todo, body, created) VALUES(?,'forget',?,1,?,?,?)",
+    batch = tx.one(
+        "INSERT INTO batches(env, kind, state, n, todo, body, created) VALUES(?,'forget',?,1,?,?,?) RETURNING id",
         (env, SEALED, todo, tx.seal(user_id.encode(), b"batch"), now),
     )
+    if event is not None:
+        sql = "INSERT OR IGNORE INTO waits(event, env, kind, key, batch) VALUES(?,?,'forget',?,?)"
+        tx.db.execute(sql, (event, env, who, batch))
     return erased
+
+
+def asked(tx: Tx, env: str, batch: int) -> list[int]:
+    """The events that asked for the delete of a batch and wait for its answer."""
+    row = tx.envs.id(tx.db, env)
+    return [
+        e for (e,) in tx.db.execute("SELECT event FROM waits WHERE env=? AND kind='forget' AND batch=?", (row, batch))
+    ]
+
+
+def answered(tx: Tx, env: str, batch: int) -> list[int]:
+    """The same, once; Miso has answered."""
+    events = asked(tx, env, batch)
+    for event in events:
+        tx.db.execute("DELETE FROM waits WHERE event=? AND kind='forget' AND batch=?", (event, batch))
+    return events
 
 
 def _erase_events(tx: Tx, env: int, who: bytes, at: int) -> int:
