@@ -194,7 +194,7 @@ async def test_a_halt_pauses_the_instance_and_a_resume_goes_on(tmp_path: Path) -
         await s.send(item("like", p="p"))
         await s.until(lambda: s.counts() == {"accepted": 2, "pending": 2})
         found = status(s.settings, s.vault)["instances"]["web"]
-        assert (found["reason"], found["fix"]) == ("token expired", "connect again")
+        assert (found["reason"], found["fix"]) == ("token expired", "connect again, then: misoflow resume web")
         await call(s.settings, "resume", instance="web")
         assert (await s.settled(3))["delivered"] == 3
 

@@ -106,7 +106,7 @@ async def test_the_proposal_in_use_gives_what_the_presets_give(tmp_path: Path) -
         rules = (await asyncio.to_thread(run, tmp_path)).stdout
     async with mix(tmp_path, WORLD, f"presets = false\n{rules}") as m:
         audited(await m.pull())
-        m.judge()
+        await m.judge()
 
 
 def proposed(name: str, *properties: dict[str, Any], **settings: Any) -> Any:
