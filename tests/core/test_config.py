@@ -304,11 +304,14 @@ def test_the_examples_of_the_guide_load_and_work(tmp_path: Path) -> None:
     from misoflow.vault import Vault
 
     text = (ROOT / "docs/configuration.md").read_text()
-    (rules,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    history, rules = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     (hook,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(compile(hook, "configuration.md", "exec", dont_inherit=True), names)
     assert names["clean"](Event("1", "t", {"test": True})) is None
+    mixpanel = '[instances.mix]\nconnector = "mixpanel"\nproject_id = 1\nsecret = "x"\n'
+    planned = load(write(tmp_path, GOOD + mixpanel + history), strict=True).instances["mix"].backfill
+    assert set(planned) == {"events", "profiles"}
     settings = load(write(tmp_path, GOOD + rules.replace("instances.NAME", "instances.web")), strict=True)
     instance = Instances(settings).get("web")
     assert instance is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,6 +44,8 @@ def explain(
     quiet: Quiet = False,
 ) -> None:
     """What a payload would become, and why; sends nothing and needs no settings file."""
+    from msgspec.structs import replace
+
     from misoflow.cli import explaining
     from misoflow.connector import Event
 
