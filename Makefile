@@ -36,6 +36,7 @@ bench: $(READY)
 lock:  ## new versions within pyproject's bounds
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -o requirements/run.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -o requirements/singer.txt requirements/singer.in
 
 audit: $(READY)  ## known weaknesses of the locked packages; fails too when the list cannot be read
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,15 +17,119 @@ from misoflow.cli.output import Output, plural
 
 if TYPE_CHECKING:
     from misoflow.config import Settings
+    from misoflow.singer.running import Told
     from misoflow.singer.settings import Shared
     from misoflow.singer.target import Summary
 
+T = TypeVar("T")
+STATE = b'{"type":"STATE"'
 SHOWN = 20
 """Dead letters of a run that are told one by one."""
 ConfigJson = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="The settings, as Singer's config.json.")
 ]
 About = Annotated[bool, typer.Option("--about", help="Only print what it can do and which settings it takes.")]
+
+
+@app.command("singer-tap")
+def singer_tap(
+    connector: Annotated[str, typer.Argument(metavar="CONNECTOR", help="An installed connector, or module:Class.")],
+    config: ConfigJson = None,
+    discover: Annotated[bool, typer.Option("--discover", help="Only print the catalog.")] = False,
+    catalog: Annotated[Path | None, typer.Option(metavar="FILE", help="What is wanted of it; default all.")] = None,
+    state: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to go on: the last state.")] = None,
+    about: About = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Give a connector's history as a Singer tap: interactions, products and users, oldest first, with states."""
+    from misoflow.singer.catalog import discovered
+
+    if about:
+        from misoflow.singer.about import tap_about
+
+        _about(tap_about(connector), as_json)
+        return
+    if discover:
+        from misoflow.registry import load_connector
+
+        load_connector(connector, "the connector")
+        _emit(_indented(discovered()))
+        return
+    if config is None:
+        fail("name the settings: --config config.json", cli.USAGE)
+    from misoflow.errors import Reject
+
+    try:
+        told: Told = _pull(connector, config, catalog, state)
+    except Reject as error:
+        fail(error.reason, PART)
+    except BrokenPipeError:
+        _unplug()
+        fail("the target has ended; run both again with its last state", LATER)
+    raise typer.Exit(_pulled(Output(quiet=quiet), told))
+
+
+def _pull(connector: str, config: Path, catalog: Path | None, state: Path | None) -> Any:
+    import asyncio
+
+    from misoflow.singer.bookmarks import Bookmarks
+    from misoflow.singer.catalog import Selection
+    from misoflow.singer.running import Wanted, folder_of, pulled
+    from misoflow.singer.settings import TAP, read, tap_settings
+
+    cli.about(config)
+    tree = read(config)
+    with folder_of(tree.get("data")) as folder:
+        settings, ours = tap_settings(connector, config, tree, folder)
+        _logs(settings)
+        chosen = _read(catalog, Selection)
+        marks = _read(state, Bookmarks)
+        cli.about(config)
+        return asyncio.run(pulled(Wanted(settings, TAP, ours.pull, chosen, marks), _write))
+
+
+def _read(path: Path | None, make: Callable[[dict[str, Any] | None], T]) -> T:
+    from misoflow.singer.settings import read
+
+    if path is None:
+        return make(None)
+    cli.about(path)
+    return make(read(path))
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+    if line.startswith(STATE):
+        sys.stdout.buffer.flush()
+
+
+def _indented(value: Any) -> bytes:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+
+
+def _unplug() -> None:
+    """Nobody reads any more; the interpreter would complain about what is left when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _pulled(out: Output, told: Told) -> int:
+    """What a tap gave, on standard error; returns the exit code."""
+    records = ", ".join(f"{n:,} {stream}" for stream, n in sorted(told.records.items())) or "nothing new"
+    out.say(f"{records}; {plural(told.skipped, 'event')} skipped")
+    rejected = told.rejected.total()
+    for reason, n in told.rejected.most_common(SHOWN):
+        out.say(f"{n:,} × {reason}")
+    if told.stopped:
+        fail("stopped; go on with the last state", LATER)
+    if rejected:
+        fail(
+            f"{plural(rejected, 'event')} could not be translated; mend the mapping, then go back to an older state",
+            PART,
+        )
+    return OK
 
 
 @app.command("singer-target")

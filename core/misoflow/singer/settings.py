@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from misoflow.config import Settings, from_tree, load
+from misoflow.config import RESERVED, Settings, from_tree, load
 from misoflow.errors import ConfigError
+from misoflow.registry import load_connector
 from misoflow.sections import Section, section
 from misoflow.singer.connector import Singer, SingerConfig, StreamMap
 
-OWN = "singer"
+OWN, TAP = "singer", "tap"
 """The instance of a run that has no plugins.toml."""
 TEMPLATES = (
     "templates are not run here: name what each stream is in `streams` (kind and fields), or write `rules`; "
@@ -56,6 +58,33 @@ class TargetConfig(Shared):
     dedup: int | None = Field(default=None, description="Days for which interactions are known again.")
 
 
+class TapOptions(Section):
+    """What a tap takes beside its connector's own settings."""
+
+    start_date: date | datetime | None = Field(default=None, description="How far back; default 90 days.")
+    end_date: date | datetime | None = Field(default=None, description="Up to where; default now.")
+    pull: list[str] | None = Field(default=None, description="The connector's streams to read; default all of them.")
+    data: str | None = Field(
+        default=None, description="Folder that keeps parts of users and products between runs; default none is kept."
+    )
+    user_ids: Literal["plain", "hmac"] = Field(default="plain", description="Give user ids as they are, or hashed.")
+    user_id_key: Reference | None = Field(default=None, description="The kept key of hashed user ids.")
+    rules: list[dict[str, Any]] = Field(default=[], description="Rules as in plugins.toml.")
+    drop: list[str] = Field(default=[], description="Interaction types that are not given.")
+    hook: str | None = Field(default=None, description="Python hook, module:function.")
+    backfill: dict[str, dict[str, Any]] = Field(
+        default={}, description="By stream: from, to and lag, as in plugins.toml."
+    )
+
+    @field_validator("start_date", "end_date", mode="before")
+    @classmethod
+    def _date(cls, value: Any) -> Any:
+        try:
+            return None if value is None else datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise ValueError("must be a date such as 2026-09-01") from None
+
+
 def read(path: Path) -> dict[str, Any]:
     """A JSON object from a file; ConfigError when it is none."""
     try:
@@ -95,6 +124,22 @@ def target_settings(path: Path) -> tuple[Settings, str, Shared]:
         "dedup": own.dedup,
     }
     return engine_settings(path, miso, engine, OWN, instance), OWN, own
+
+
+def tap_settings(connector: str, path: Path, tree: dict[str, Any], folder: Path) -> tuple[Settings, TapOptions]:
+    """Settings of one instance of the connector, and the run's own. ConfigError says what is wrong."""
+    streams = load_connector(connector, "the connector").streams
+    ours = section(TapOptions, {key: tree[key] for key in tree if key in TapOptions.model_fields}, "")
+    dates = {"from": tree.get("start_date"), "to": tree.get("end_date")}
+    # a connector whose streams follow from its settings has none here; its dates go into `backfill` by name
+    backfill = {name: {**_given(dates), **ours.backfill.get(name, {})} for name in {*streams, *ours.backfill}}
+    miso = {"api_key": "none", "user_ids": ours.user_ids, "user_id_key": ours.user_id_key}
+    own = {key: value for key, value in tree.items() if key not in TapOptions.model_fields}
+    for key in own:
+        if key in RESERVED:
+            raise ConfigError(key, "has no use in a tap")
+    kept = {"rules": ours.rules, "drop": ours.drop, "hook": ours.hook, "backfill": backfill}
+    return engine_settings(path, miso, {"data": str(folder)}, TAP, {"connector": connector, **own, **kept}), ours
 
 
 def _plain(one: str | StreamMap) -> Any:
