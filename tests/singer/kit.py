@@ -14,11 +14,12 @@ from misoflow_sandbox.miso import MisoSandbox
 
 SMALL = """
 import misoflow.singer.target as t
-t.PAGE_RECORDS, t.CUT_SECONDS = 10, 0.2
+import misoflow.singer.tap as tap
+t.PAGE_RECORDS, t.CUT_SECONDS, tap.WAITS = 10, 0.2, (0.01,)
 from misoflow.cli import main
 main()
 """
-"""The command line with small pages, so that a few records are several of them."""
+"""The command line with small pages, so that a few records are several of them, and short waits."""
 TIME = "2026-10-01T00:00:00.000Z"
 LIKES = {
     "kind": "interactions",
@@ -71,6 +72,23 @@ class Done(subprocess.CompletedProcess[str]):
         return [json.loads(line) for line in self.stdout.splitlines()]
 
 
+class Given:
+    """What a tap wrote."""
+
+    def __init__(self, done: Done) -> None:
+        self.lines = done.stdout
+        self.messages = done.states
+        self.said = done.stderr
+
+    @property
+    def state(self) -> Any:
+        """The last one."""
+        return [one["value"] for one in self.messages if one["type"] == "STATE"][-1]
+
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        return [one["record"] for one in self.messages if one["type"] == "RECORD" and one["stream"] == stream]
+
+
 class Place:
     """A folder where ``singer-target`` runs, and the sandbox."""
 
@@ -107,6 +125,9 @@ class Place:
 
     def target(self, messages: list[Any], *, code: int = 0, crash: str = "", config: str = "config.json") -> Done:
         return self.run("singer-target", "--config", config, code=code, crash=crash, stdin=text(messages))
+
+    def tap(self, connector: str, *more: str, code: int = 0, config: str = "tap.json") -> Given:
+        return Given(self.run("singer-tap", connector, "--config", config, *more, code=code))
 
     def fault(self, **rule: Any) -> None:
         self.sandbox.faults.add(msgspec.json.encode(rule))

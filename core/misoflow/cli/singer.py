@@ -43,16 +43,16 @@ def singer_tap(
     quiet: Quiet = False,
 ) -> None:
     """Give a connector's history as a Singer tap: interactions, products and users, oldest first, with states."""
+    from misoflow.registry import load_connector, look_in
     from misoflow.singer.catalog import discovered
 
+    look_in(Path.cwd())
     if about:
         from misoflow.singer.about import tap_about
 
         _about(tap_about(connector), as_json)
         return
     if discover:
-        from misoflow.registry import load_connector
-
         load_connector(connector, "the connector")
         _emit(_indented(discovered()))
         return

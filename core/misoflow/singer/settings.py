@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from misoflow.config import RESERVED, Settings, from_tree, load
 from misoflow.errors import ConfigError
-from misoflow.registry import load_connector
+from misoflow.registry import load_connector, look_in
 from misoflow.sections import Section, section
 from misoflow.singer.connector import Singer, SingerConfig, StreamMap
 
@@ -128,6 +128,7 @@ def target_settings(path: Path) -> tuple[Settings, str, Shared]:
 
 def tap_settings(connector: str, path: Path, tree: dict[str, Any], folder: Path) -> tuple[Settings, TapOptions]:
     """Settings of one instance of the connector, and the run's own. ConfigError says what is wrong."""
+    look_in(path.parent)
     streams = load_connector(connector, "the connector").streams
     ours = section(TapOptions, {key: tree[key] for key in tree if key in TapOptions.model_fields}, "")
     dates = {"from": tree.get("start_date"), "to": tree.get("end_date")}

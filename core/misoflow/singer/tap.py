@@ -85,7 +85,7 @@ class Tap:
         step, width = plan.ms(shape.step), plan.ms(shape.width)
         start, end = self._span(stream, mark)
         low, high = plan.floor(start, step), plan.ceil(end, step)
-        sure = max(plan.floor(end - plan.ms(shape.settle), step), low)
+        sure = max(plan.floor(min(end, self._now - plan.ms(shape.settle)), step), low)
         while not self.stopping.is_set():
             if mark.slice is None:
                 if low >= high:
