@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import venv
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +17,8 @@ import pytest
 from misoflow_sandbox.mixpanel import MixpanelSandbox, MixpanelWorld, Options
 from misoflow_sandbox.serving import served as serving
 
-from tests.conftest import ROOT
 from tests.mixpanel.kit import long_after
+from tests.singer.environments import environment
 from tests.singer.kit import TIME, Place
 
 pytestmark = pytest.mark.real
@@ -34,18 +32,8 @@ NOT_RUN = ("multiple_state_messages", "record_missing_required_property", "user_
 
 @pytest.fixture(scope="session")
 def meltano(request: pytest.FixtureRequest) -> Path:
-    """The environment with the SDK, kept between runs by the lock's hash; returns its python."""
-    lock = ROOT / "requirements" / "singer.txt"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
-    folder: Path = request.config.cache.mkdir(f"singer-{digest}")  # type: ignore[union-attr]
-    python = folder / "bin" / "python"
-    if not (folder / "installed").exists():
-        shutil.rmtree(folder)
-        venv.create(folder, with_pip=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", lock]
-        subprocess.run(pip, check=True)
-        (folder / "installed").touch()
-    return python
+    """The python of an environment with the SDK."""
+    return environment(request, "singer") / "python"
 
 
 def target_files(python: Path) -> list[Path]:

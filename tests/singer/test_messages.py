@@ -55,6 +55,13 @@ def test_a_schema_that_is_none(schema: Any) -> None:
         declared(schema)
 
 
+def test_a_schema_of_draft_4_is_one() -> None:
+    schema = declared({"properties": {"id": {"type": "number", "minimum": 0, "exclusiveMinimum": True}}})
+    schema.check({"id": 1}, 1)
+    with pytest.raises(TapError):
+        schema.check({"id": 0}, 1)
+
+
 def test_no_schema_is_fetched_from_elsewhere() -> None:
     with pytest.raises(TapError, match="no JSON Schema"):
         declared({"properties": {"a": {"$ref": "http://127.0.0.1:1/schema.json"}}})

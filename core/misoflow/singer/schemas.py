@@ -13,6 +13,7 @@ from misoflow.singer.messages import Message, TapError
 
 METADATA = "_sdc_"
 """Singer's own columns begin with it: when a row was extracted, deleted, and so on."""
+WRONG = (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError)
 
 
 class Declared:
@@ -30,10 +31,8 @@ class Declared:
         self.stream = stream
         self.keys: tuple[str, ...] = tuple(keys)
         try:
-            checked = jsonschema_rs.Draft7Validator(
-                _without_multiples(schema), validate_formats=False, retriever=_nothing_from_elsewhere
-            )
-        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+            checked = _validator(_without_multiples(schema))
+        except (*WRONG, ValueError) as error:
             raise TapError(f"{where} is no JSON Schema: {_first_line(error)}") from None
         self._validator = checked if validate else None
 
@@ -58,6 +57,15 @@ class Declared:
             return f"{self.stream}:{_text([record[key] for key in self.keys])}"
         said = {key: value for key, value in record.items() if not key.startswith(METADATA)}
         return f"{self.stream}#{hashlib.blake2b(_text(said).encode(), digest_size=16).hexdigest()}"
+
+
+def _validator(schema: Any) -> Any:
+    """Singer's specification has draft 4, the SDK of today draft 7; most schemas are both."""
+    options: dict[str, Any] = {"validate_formats": False, "retriever": _nothing_from_elsewhere}
+    try:
+        return jsonschema_rs.Draft7Validator(schema, **options)
+    except WRONG:
+        return jsonschema_rs.Draft4Validator(schema, **options)
 
 
 def _text(value: Any) -> str:
