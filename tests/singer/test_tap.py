@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,20 @@ def test_a_range_comes_oldest_first_and_the_state_says_up_to_where(place: Place)
     days = {day: pages(2, 1, prefix=day) for day in DAYS}
     given = shop(place, days=days)
     assert liked(given) == sorted(f"{day}{n}" for day in DAYS for n in ("0-0", "0-1", "1-0"))
+    end = int(datetime(2026, 11, 4, tzinfo=UTC).timestamp() * 1000)
+    assert given.state["bookmarks"]["days"] == {"to": end}
     mine = [one["value"]["bookmarks"].get("days", {}) for one in given.messages if one["type"] == "STATE"]
     assert [mark["to"] for mark in mine if "to" in mark] == sorted(mark["to"] for mark in mine if "to" in mark)
-    assert "slice" not in given.state["bookmarks"]["days"]
     assert liked(shop(place, *going_on(place, given))) == []
+    # whichever state was the last that a target confirmed: what came before it and what comes after is everything
+    before: set[str] = set()
+    for one in given.messages:
+        if one["type"] == "RECORD":
+            before.add(one["record"]["product_ids"][0])
+        elif one["type"] == "STATE":
+            rest = shop(place, "--state", str(place.write("state.json", one["value"])))
+            assert before.isdisjoint(liked(rest))
+            assert sorted(before.union(liked(rest))) == liked(given)
 
 
 def test_a_run_that_breaks_off_goes_on_at_the_last_proven_page(place: Place) -> None:

@@ -141,13 +141,17 @@ def test_a_kill_at_any_moment_loses_nothing_and_sends_nothing_twice(place: Place
     assert had == ALL or crash in ("send.after",)
 
 
-def test_what_was_taken_in_before_a_kill_is_waited_for(place: Place) -> None:
+@pytest.mark.parametrize(("every", "crash"), [(10, "send.before"), (100, "singer.taken")])
+def test_what_was_taken_in_before_a_kill_is_waited_for(place: Place, every: int, crash: str) -> None:
     """The tap sends nothing of it again, so only what the store holds can bring it to Miso."""
-    messages = likes(range(20))
-    place.target(messages, code=-signal.SIGKILL, crash="send.before")
+    messages = likes(range(20), every)
+    place.target(messages, code=-signal.SIGKILL, crash=crash)
     assert place.liked() == []
-    done = place.target([messages[0], state("later")])
-    assert done.states == ["later"]
+    place.configure(patience_seconds=0.5)
+    place.fault(status=503, times=-1, match={"method": "POST"})
+    assert place.target([messages[0], state("too early")], code=69).states == []
+    place.sandbox.faults.rules.clear()
+    assert place.target([messages[0], state("later")]).states == ["later"]
     assert set(place.liked()) >= {f"p{number}" for number in range(10)}
 
 
