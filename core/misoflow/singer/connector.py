@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -120,10 +121,15 @@ def _class_of(kind: str, fields: dict[str, Any]) -> Any:
     return found
 
 
+@cache
+def _types(cls: Any) -> dict[str, Any]:
+    return {one.encode_name: one.type for one in msgspec.structs.fields(cls)}
+
+
 def _mapped(row: dict[str, Any], kind: str, getters: dict[str, Getter]) -> dict[str, Any]:
     """The record's fields out of the row; what a row does not have is left out."""
     found = {field: value for field, get in getters.items() if (value := get(row)) is not None}
-    types = {one.encode_name: one.type for one in msgspec.structs.fields(_class_of(kind, found))}
+    types = _types(_class_of(kind, found))
     return {
         field: value if field == "type" else converted(_text_ids(field, value), types[field])
         for field, value in found.items()
