@@ -95,6 +95,10 @@ def has_upstream(contract: type[Given]) -> bool:
     return has_history(contract) and (bool(contract.cassette) or contract.upstream is not Given.upstream)
 
 
+def has_cassette(contract: type[Given]) -> bool:
+    return has_history(contract) and bool(contract.cassette)
+
+
 def has_own_samples(contract: type[Given]) -> bool:
     return takes_deliveries(contract) and contract.connector.sample is not Connector.sample
 
