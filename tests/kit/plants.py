@@ -387,6 +387,13 @@ HISTORY = [
         guarded_get("except Exception:\n                return"),
     ),
     Plant(
+        "what failed is asked again, but not where it failed",
+        "test_failures_are_classified",
+        "as if nothing had happened",
+        GET,
+        guarded_get("except Exception:\n                cursor = str(int(cursor or 0) + 2)\n                continue"),
+    ),
+    Plant(
         "a server's trouble is a Reject",
         "test_failures_are_classified",
         "raised Reject",

@@ -13,7 +13,7 @@ from misoflow.cli.explaining import explain_event
 from misoflow.connector import Connector, Event, Request
 from misoflow.errors import Reject, Unauthorized
 from misoflow.pipeline import DATA_ERRORS
-from misoflow.testing.base import Given, fail, has_own_samples, only_if, signs, takes_deliveries
+from misoflow.testing.base import Given, fail, has_own_samples, only_if, signed, signs, takes_deliveries
 from misoflow.testing.guarded import reached
 from misoflow.testing.samples import Sample, all_events, all_samples, holds_delivery, named, sample_paths
 from misoflow.testing.subject import make
@@ -89,8 +89,8 @@ class DeliveriesContract(Given):
         """Without any one of ``signature_headers`` a delivery is ``Unauthorized``."""
         for connector, sample in _one_of_each_path(self):
             for name in _signature_headers(self):
-                headers = self.sign(sample.body, time.time())
-                kept = {key: value for key, value in headers.items() if key.lower() != name.lower()}
+                headers = signed(self, sample.body, time.time())
+                kept = {key: value for key, value in headers.items() if key != name.lower()}
                 if len(kept) == len(headers):
                     fail(f"`sign` gives no header {name!r}; it gives {', '.join(headers)}: correct `signature_headers`")
                 _refused(connector, sample.request(connector, kept), f"{sample.name!r} without the header {name}")
@@ -101,7 +101,7 @@ class DeliveriesContract(Given):
         """Whatever stands in place of a signature is ``Unauthorized``, and no other exception."""
         for connector, sample in _one_of_each_path(self):
             for name in _signature_headers(self):
-                headers = {key.lower(): value for key, value in self.sign(sample.body, time.time()).items()}
+                headers = signed(self, sample.body, time.time())
                 headers[name.lower()] = GARBAGE[garbage](headers.get(name.lower(), ""))
                 what = f"{sample.name!r} with garbage ({garbage}) in the header {name}"
                 _refused(connector, sample.request(connector, headers), what)
@@ -222,10 +222,7 @@ def _genuine(
     contract: Given, connector: Connector[Any], sample: Sample, *, body: bytes | None = None, at: float | None = None
 ) -> Request:
     """The sample with genuine headers; with another ``body`` than was signed, if there is one."""
-    try:
-        headers = contract.sign(sample.body, time.time() if at is None else at)
-    except NotImplementedError:
-        fail("give `sign(self, body, at)`: the headers that make a delivery genuine ({} where none do)")
+    headers = signed(contract, sample.body, time.time() if at is None else at)
     return sample.request(connector, headers, body)
 
 
