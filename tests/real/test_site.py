@@ -1,0 +1,113 @@
+"""The documentation as a site, built as `make docs` builds it: whole, without a warning, and asking nobody else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.real.conftest import ROOT, missing
+
+pytestmark = pytest.mark.real
+
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "audio": "src"}
+LOADED |= {"embed": "src", "object": "data", "form": "action"}
+NOT_LOADED = {"next", "prev", "canonical", "edit", "author", "license"}
+CSS_LOADS = re.compile(r"@import[^;]+|url\(\s*['\"]?(?!data:|#)([^)'\"]+)")
+
+
+class Page(HTMLParser):
+    """What a page loads, where it leads, and the anchors that it has."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.anchors |= {given[name] for name in ("id", "name") if name in given}
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        if tag in LOADED and LOADED[tag] in given:
+            self.loads.append(given[LOADED[tag]])
+        if tag == "link" and not set(given.get("rel", "").split()) <= NOT_LOADED:
+            self.loads.append(given.get("href", ""))
+        self.loads += [found for found in CSS_LOADS.findall(given.get("style", "")) if found]
+
+
+def make(target: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", target], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The built site's folder."""
+    installed = make(".venv-docs/.ready")
+    if installed.returncode:
+        missing(f"the packages of the site cannot be installed: {installed.stderr[-1000:]}")
+    built = make("docs")
+    assert built.returncode == 0, built.stdout + built.stderr
+    return ROOT / "site"
+
+
+@pytest.fixture(scope="session")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def test_every_document_is_a_page_that_the_navigation_leads_to(site: Path, pages: dict[Path, Page]) -> None:
+    home = site / "index.html"
+    documents = [path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")]
+    assert len(documents) > 8
+    reached = reachable(home, pages)
+    assert [str(one) for one in [*documents, Path("changelog.html")] if site / one not in reached] == []
+
+
+def reachable(home: Path, pages: dict[Path, Page]) -> set[Path]:
+    """The pages that links lead to from here, however many there are between."""
+    found, waiting = {home}, [home]
+    while waiting:
+        page = waiting.pop()
+        targets = {(page.parent / unquote(urlsplit(link).path)).resolve() for link in pages[page].links if local(link)}
+        waiting += [one for one in targets - found if one in pages]
+        found |= targets & pages.keys()
+    return found
+
+
+def local(url: str) -> bool:
+    parts = urlsplit(url)
+    return not (parts.scheme or parts.netloc)
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+    foreign = {f"{path.name}: {url}" for path, page in pages.items() for url in page.loads if not local(url)}
+    for sheet in site.rglob("*.css"):
+        foreign |= {f"{sheet.name}: {url}" for url in CSS_LOADS.findall(sheet.read_text("utf-8")) if not local(url)}
+    assert foreign == set()
+    assert sum(len(page.loads) for page in pages.values()) > 50
+
+
+def test_every_link_leads_to_a_file_and_an_anchor_that_are_there(site: Path, pages: dict[Path, Page]) -> None:
+    broken = []
+    for path, page in pages.items():
+        if path.name == "404.html":  # its links begin at the root of wherever the site stands
+            continue
+        for link in filter(local, [*page.links, *page.loads]):
+            file, anchor = urlsplit(link).path, unquote(urlsplit(link).fragment)
+            target = (path.parent / unquote(file)).resolve() if file else path
+            target = target / "index.html" if target.is_dir() else target
+            lost = anchor and target in pages and anchor not in pages[target].anchors
+            broken += [f"{path.relative_to(site)}: {link}"] if not target.is_file() or lost else []
+    assert broken == []
+
+
+def test_no_page_names_this_machine(site: Path) -> None:
+    text = "\n".join(path.read_text("utf-8") for path in site.rglob("*.html"))
+    assert str(ROOT) not in text
