@@ -105,7 +105,7 @@ def entry(module: str, name: str, level: str, title: str = "") -> str:
         return "\n".join([head, class_entry(module, node, level, title or name)])
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return "\n".join([head, code(signature(node)), *aliases(module, node), prose(node)])
-    return "\n".join([head, code(ast.unparse(node))])
+    return "\n".join([head, code(written(node))])
 
 
 def class_entry(module: str, node: ast.ClassDef, level: str, title: str) -> str:
@@ -124,7 +124,7 @@ def shown_class(node: ast.ClassDef) -> str:
     init = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
     if init is not None and node.name not in HANDED:
         return signature(init, node.name)
-    own = [ast.unparse(base) for base in node.bases]
+    own = [written(base) for base in node.bases]
     made = [field for field in fields(node) if is_made_with(node)]
     if made:
         texts = [f"{name}: {kind}" + (f" = {default}" if default else "") for name, kind, default, _ in made]
@@ -134,9 +134,9 @@ def shown_class(node: ast.ClassDef) -> str:
 
 def is_made_with(node: ast.ClassDef) -> bool:
     """Whether the fields are the constructor's arguments: dataclasses and structs."""
-    bases = {ast.unparse(base) for base in node.bases}
+    bases = {written(base) for base in node.bases}
     return bool(bases & {"Struct", "msgspec.Struct", "NamedTuple"}) or any(
-        "dataclass" in ast.unparse(one) for one in node.decorator_list
+        "dataclass" in written(one) for one in node.decorator_list
     )
 
 
@@ -144,9 +144,9 @@ def fields(node: ast.ClassDef) -> Iterator[tuple[str, str, str, str]]:
     """(name, type, default, docstring) of each public annotated field."""
     for at, one in enumerate(node.body):
         if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and one.target.id[0] != "_":
-            default = ast.unparse(one.value) if one.value is not None else ""
+            default = written(one.value) if one.value is not None else ""
             default = "{}" if "default_factory=dict" in default else default
-            yield one.target.id, ast.unparse(one.annotation), default, text_at(node.body, at + 1)
+            yield one.target.id, written(one.annotation), default, text_at(node.body, at + 1)
 
 
 def text_at(body: list[ast.stmt], at: int) -> str:
@@ -182,16 +182,16 @@ def signature(node: ast.FunctionDef | ast.AsyncFunctionDef, name: str = "") -> s
         texts.append(f"*{argument(node.args.vararg) if node.args.vararg else ''}")
     texts += [argument(one, default) for one, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
     texts += [f"**{argument(node.args.kwarg)}"] if node.args.kwarg else []
-    kept = [ast.unparse(one) for one in node.decorator_list if ast.unparse(one) in ("classmethod", "property")]
+    kept = [written(one) for one in node.decorator_list if written(one) in ("classmethod", "property")]
     decorated = "".join(f"@{one}\n" for one in kept)
-    returns = f" -> {ast.unparse(node.returns)}" if node.returns and not name else ""
+    returns = f" -> {written(node.returns)}" if node.returns and not name else ""
     return decorated + wrapped(f"class {name}" if name else word + node.name, texts, returns)
 
 
 def argument(node: ast.arg, default: ast.expr | None = None) -> str:
-    kind = f": {ast.unparse(node.annotation)}" if node.annotation else ""
+    kind = f": {written(node.annotation)}" if node.annotation else ""
     equals = " = " if kind else "="
-    return node.arg + kind + (equals + ast.unparse(default) if default is not None else "")
+    return node.arg + kind + (equals + written(default) if default is not None else "")
 
 
 def wrapped(head: str, texts: list[str], returns: str) -> str:
@@ -202,12 +202,17 @@ def wrapped(head: str, texts: list[str], returns: str) -> str:
 def aliases(module: str, node: ast.AST) -> Iterator[str]:
     """What short names of types in a signature stand for."""
     used = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} if isinstance(node, ast.AST) else set()
-    annotations = ast.unparse(node.args) + ast.unparse(node.returns or ast.Constant(None))  # type: ignore[attr-defined]
+    annotations = written(node.args) + written(node.returns or ast.Constant(None))  # type: ignore[attr-defined]
     for one in tree_of(module).body:
         if isinstance(one, ast.Assign) and (names := assigned(one)) and names[0] in used:
-            meaning = ast.unparse(one.value)
+            meaning = written(one.value)
             if names[0] in re.findall(r"\w+", annotations) and re.search(r"Literal|\||dict\[|Callable", meaning):
                 yield f"`{names[0]}` is `{meaning}`.\n"
+
+
+def written(node: ast.AST) -> str:
+    """The code as we write it, with double quotes."""
+    return re.sub(r"'([^'\"\\]*)'", r'"\1"', ast.unparse(node))
 
 
 def prose(node: Any) -> str:

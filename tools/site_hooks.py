@@ -103,6 +103,8 @@ def shown(path: Path) -> str:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Lead the links to where the files stand on the site."""
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation", "toc"]  # not in the file, where the repository would show it
     source = path_of(page.file.src_uri)
     folder = posixpath.dirname(page.file.src_uri)
 
