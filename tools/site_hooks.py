@@ -20,6 +20,9 @@ DOCS = ROOT / "docs"
 CHANGELOG = ROOT / "CHANGELOG.md"
 BLOCKS = re.compile(r"(^ *```.*?^ *```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(\[[^\]]+\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+PIPED = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
+INSIDE = re.compile(r" {1,3}(?=\S)")
+ITEM = re.compile(r" *(?:[-*]|\d+\.) ")
 LANGUAGES = {".py": "python", ".toml": "toml", ".sh": "sh", ".yml": "yaml", ".yaml": "yaml", ".json": "json"}
 log = logging.getLogger("mkdocs.hooks.site")
 
@@ -114,4 +117,29 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             return link[0]
         return link[1] + posixpath.relpath(uri_of(target), folder) + link[3]
 
-    return replaced(markdown, lead)
+    return as_python_markdown(replaced(markdown, lead))
+
+
+def as_python_markdown(markdown: str) -> str:
+    """What the repository's Markdown has in other forms: blocks in lists by four blanks, bars in the code of tables."""
+    lines: list[str] = []
+    fence = indent = ""
+    for line in markdown.splitlines():
+        inside = INSIDE.match(line)
+        if fence:
+            lines.append(indent + line)
+            fence = "" if line.strip() == fence else fence
+        elif line.lstrip().startswith("```"):
+            indent = " " * (4 - len(inside[0])) if inside else ""
+            fence = "`" * (len(line.lstrip()) - len(line.lstrip().lstrip("`")))
+            lines.append(indent + line)
+        elif inside and (ITEM.match(line) or not lines[-1].strip()):
+            lines.append("    " + line.lstrip())
+        else:
+            lines.append(PIPED.sub(piped, line) if line.startswith("|") else line)
+    return "\n".join(lines)
+
+
+def piped(code: re.Match[str]) -> str:
+    text = code[1].replace("\\|", "|")
+    return "<code>" + "".join(one if one.isalnum() else f"&#{ord(one)};" for one in text) + "</code>"
