@@ -155,6 +155,7 @@ class Connector(ABC, Generic[C]):
     """How long event ids are remembered, unless the instance says otherwise."""
 
     config: C
+    """The instance's settings."""
     http: Http
     """Our HTTP client: classifies answers, has deadlines and size caps, keeps credentials out of URLs."""
     budget: Budget
