@@ -42,7 +42,7 @@ $(DOCS_READY): requirements/docs.txt
 	@touch $(DOCS_READY)
 
 docs: $(DOCS_READY)  ## the documentation site, in site/; a warning is an error
-	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 
 lock:  ## new versions within pyproject's bounds
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -o requirements/run.txt pyproject.toml
