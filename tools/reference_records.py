@@ -16,7 +16,7 @@ INTRO = """\
 Structs, one class a type of Miso's, made with keyword arguments: `Like(user_id="u1", product_ids=["p1"],
 timestamp="2026-11-01T10:00:00Z")`. A field that is left out, or `None`, is not sent. A field that does not exist is a
 `TypeError` at once; everything else is checked when the record is written. Times are aware datetimes or RFC 3339
-texts with a zone. An interaction needs a `user_id` or an `anonymous_id`, and one of history a `timestamp`.
+texts with a zone. An interaction needs a `user_id` or an `anonymous_id`, and a `timestamp`.
 """
 LITTLE = {
     "Record": "`Interaction`, `Product`, `User`, `ForgetUser` and `RemoveProduct`: what `translate` yields.",

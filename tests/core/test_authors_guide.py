@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import re
 import sys
@@ -63,6 +64,45 @@ def test_the_guides_connectors_make_valid_records() -> None:
     assert list(shopping.translate(event("e", "ping", {}))) == [Skip("a test of the connection")]
     with pytest.raises(Exception, match="does not match"):
         names["WithPixel"](config).verify(Request(b"{}", {"x-acme-signature": sign_hmac(b"", "another")}))
+
+
+class Platform:
+    """Stands where the engine puts HTTP and state; in the state somebody else was faster."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.saved: list[bytes | None] = [None, b"theirs"]
+        self.body = b"ours"
+
+    def json(self) -> Any:
+        return {"sku": "p1", "version": 3, "name": "Lamp"}
+
+    async def get(self, url: str) -> Any:
+        """Of ``http`` for a URL, of ``state`` for a name."""
+        return self if url.startswith("https://") else self.saved.pop(0)
+
+    async def post(self, url: str) -> Any:
+        return self
+
+    async def put(self, name: str, value: bytes, *, expected: bytes | None) -> bool:
+        return False
+
+
+def test_the_guides_fetch() -> None:
+    shopping = run("index.md")["shopping"]
+    shopping.http = Platform(200)
+    (event,) = asyncio.run(shopping.fetch("product", "p1"))
+    assert (event.id, event.topic) == ("p1:3", "product.changed")
+    assert len(list(shopping.translate(event))) == 1
+    shopping.http = Platform(404)
+    assert asyncio.run(shopping.fetch("product", "p1")) == []
+
+
+def test_the_guides_token_is_the_one_of_whoever_was_faster() -> None:
+    names = run("index.md")
+    reader = names["WithToken"](names["acme"].config)
+    reader.http = reader.state = Platform(200)
+    assert asyncio.run(reader.token()) == b"theirs"
 
 
 def test_the_guides_rules_are_asked_first() -> None:
