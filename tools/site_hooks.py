@@ -58,10 +58,11 @@ def linked(page: Path) -> set[Path]:
 
 
 def target_of(page: Path, link: str) -> Path | None:
-    """The repository's file that a link leads to; None where it leads elsewhere, or nowhere (MkDocs says so)."""
+    """The repository's file that a link leads to, a folder's README; None where it leads elsewhere, or nowhere (MkDocs says so)."""
     if re.match(r"[a-z]+:|/", link):
         return None
     target = (page.parent / link).resolve()
+    target = target / "README.md" if (target / "README.md").is_file() else target
     if target.is_dir():
         log.warning("%s links to the folder %s: link to a file in it", page.relative_to(ROOT), link)
     return target if target.is_file() and target.is_relative_to(ROOT) else None
@@ -115,7 +116,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         target = target_of(source, link[2])
         if target is None:
             return link[0]
-        return link[1] + posixpath.relpath(uri_of(target), folder) + link[3]
+        anchor = link[3] if target.suffix == ".md" else ")"  # lines have none here
+        return link[1] + posixpath.relpath(uri_of(target), folder) + anchor
 
     return as_python_markdown(replaced(markdown, lead))
 

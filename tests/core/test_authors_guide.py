@@ -39,6 +39,11 @@ def test_the_blocks_run(page: str) -> None:
     run(page)
 
 
+@pytest.mark.parametrize("page", ["index.md", "errors.md"])
+def test_the_blocks_are_as_wide_as_their_place_on_the_site(page: str) -> None:
+    assert [line for line in "\n".join(code(page)).splitlines() if len(line) > 85] == []
+
+
 def code(page: str) -> list[str]:
     return [body for language, body in FENCE.findall((AUTHORS / page).read_text()) if language == "python"]
 
