@@ -58,7 +58,10 @@ def linked(page: Path) -> set[Path]:
 
 
 def target_of(page: Path, link: str) -> Path | None:
-    """The repository's file that a link leads to, a folder's README; None where it leads elsewhere, or nowhere (MkDocs says so)."""
+    """The repository's file that a link leads to, of a folder its README; None for elsewhere and nowhere.
+
+    MkDocs itself says where a link leads nowhere.
+    """
     if re.match(r"[a-z]+:|/", link):
         return None
     target = (page.parent / link).resolve()
