@@ -99,6 +99,23 @@ def test_every_link_leads_to_a_file_and_an_anchor_that_are_there(site: Path, pag
     assert broken == []
 
 
+def test_the_sites_markdown_reads_pages_as_the_repository_does(site: Path) -> None:
+    """Lists go on after a block of code, and a bar inside of a table's code is no backslash and bar."""
+    numbered = 0
+    for path in (ROOT / "docs").rglob("*.md"):
+        plain = re.sub(r"^ *(```+).*?^ *\1$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        page = (site / path.relative_to(ROOT / "docs").with_suffix(".html")).read_text("utf-8")
+        assert page.count("<ol>") == len(re.findall(r"^1\. ", plain, re.MULTILINE)), path
+        assert [cell for cell in re.findall(r"<td>.*?</td>", page, re.DOTALL) if "\\|" in cell] == []
+        numbered += page.count("<ol>")
+    assert numbered > 1
+
+
+def test_a_file_outside_of_the_documents_is_a_page(site: Path, pages: dict[Path, Page]) -> None:
+    assert "repository/index.html" in pages[site / "index.html"].links
+    assert "<code>" in (site / "repository/connectors/misoflow_files/connector.py.html").read_text("utf-8")
+
+
 def test_no_page_names_this_machine(site: Path) -> None:
     text = "\n".join(path.read_text("utf-8") for path in site.rglob("*.html"))
     assert str(ROOT) not in text
