@@ -86,8 +86,11 @@ class Event(Struct, frozen=True):
     """One thing that happened on the platform; ``id`` is the same by webhook and by history."""
 
     id: str
+    """As the platform names it; never made of the time of receipt, of a counter or at random."""
     topic: str
+    """One of ``Connector.topics``."""
     data: Any
+    """Its payload, as JSON."""
     received_at: datetime | None = None
     """Stamped by the engine, because ``translate`` has no clock."""
 
@@ -127,6 +130,7 @@ class Page:
 
     events: list[Event]
     cursor: str | None
+    """A text of your own; the slice's old one again where the page does not prove that nothing is missing before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ class Connector(ABC, Generic[C]):
     """How long event ids are remembered, unless the instance says otherwise."""
 
     config: C
+    """The instance's settings."""
     http: Http
     """Our HTTP client: classifies answers, has deadlines and size caps, keeps credentials out of URLs."""
     budget: Budget
