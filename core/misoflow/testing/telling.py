@@ -14,7 +14,7 @@ import pytest
 
 from misoflow.connector import Connector
 from misoflow.registry import config_type, load_connector
-from misoflow.testing import ConnectorContract
+from misoflow.testing import ConnectorContract, speed
 from misoflow.testing.asking import said
 from misoflow.testing.base import Given, folder_of, has_history, has_upstream, takes_deliveries
 from misoflow.testing.subject import make
@@ -71,6 +71,7 @@ class _Collector:
             self._facts.tests.append(_told(report))
 
     def pytest_sessionfinish(self) -> None:
+        self._facts.speeds = {name: figure for name, (figure, _) in speed.figures.items()}
         self._facts.contracts = [_contract(cls) for cls in sorted(self._classes, key=lambda one: one.__name__)]
         self._report.write_bytes(msgspec.json.encode(self._facts))
 
