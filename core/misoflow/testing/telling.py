@@ -63,7 +63,8 @@ class _Collector:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._facts.errors.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+            last = str(report.longrepr).strip().splitlines()[-1]
+            self._facts.errors.append(f"{report.nodeid}: {last.removeprefix('E').strip()}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """One line a test; a set-up or tear-down is told only where it is what went wrong."""
