@@ -366,10 +366,18 @@ def test_filters_are_grouped_by_field() -> None:
         {"attribute": "color", "value": "blue"},
         {"type": "size", "value": 42},
     ]
-    filters += [{"type": "sale", "value": True}, {"type": "x"}, {"value": "y"}, "z", {"type": "o", "value": {}}]
+    filters += [
+        {"type": "sale", "value": True},
+        {"type": "phone", "value": "1"},
+        {"type": "x"},
+        {"value": "y"},
+        "z",
+        {"type": "o", "value": {}},
+    ]
     made = record(track("Products Searched", {"query": "q", "filters": filters}))
     assert made["search"]["filters"] == {"color": ["red", "blue"], "size": ["42"], "sale": ["true"]}
-    by_name = record(track("Products Searched", {"filters": {"color": ["red", "blue"], "size": 3}}))
+    mixed = {"color": ["red", "blue"], "size": 3, "first_name": "Jane", "customerEmail": "x"}
+    by_name = record(track("Products Searched", {"filters": mixed}))
     assert by_name["search"] == {"keywords": "", "filters": {"color": ["red", "blue"], "size": ["3"]}}
 
 
