@@ -5,16 +5,25 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import misoflow.testing  # noqa: F401 (stays loaded: pytester forgets what was first imported inside of it)
 import pytest
 
 GOOD = Path(__file__).parent / "good"
+UNUSED = ("asyncio", "cacheprovider", "hypothesispytest", "schemathesis", "xdist", "anyio")
+"""Plugins that an author need not have, and that take their time."""
 collect_ignore = ["good"]
 
 
 @pytest.fixture
-def toy(pytester: pytest.Pytester) -> Path:
-    """A copy of the good connector, with its contract and samples, where pytester runs."""
-    shutil.copytree(GOOD, pytester.path, dirs_exist_ok=True)
-    (pytester.path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+def bare(pytester: pytest.Pytester) -> Path:
+    """An empty folder where pytester runs, with no plugin that an author need not have."""
+    (pytester.path / "pytest.ini").write_text(f"[pytest]\naddopts = {' '.join(f'-p no:{name}' for name in UNUSED)}\n")
     pytester.syspathinsert()
     return pytester.path
+
+
+@pytest.fixture
+def toy(bare: Path) -> Path:
+    """A copy of the good connector, with its contract and samples, where pytester runs."""
+    shutil.copytree(GOOD, bare, dirs_exist_ok=True)
+    return bare

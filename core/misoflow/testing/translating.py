@@ -64,15 +64,15 @@ class TranslatingContract(Given):
         recorded = named(self, sample)
         connector = make(self)
         for event in all_events(recorded, connector):
-            wanted = explain_event(connector, event, None)
             before = copy.deepcopy(event.data)
+            wanted = explain_event(connector, event, None)
             for _ in worlds():
+                if event.data != before:
+                    fail(f"`translate` changed the data of {event.topic!r}: a retry would see something else; copy it")
                 _, _, place = reached(partial(_outputs, connector, event))
                 if place:
                     fail(f"`translate` of {event.topic!r} reached for {place}: read it in `__init__` or `backfill`")
                 _same(event, wanted, explain_event(connector, event, None), "at another time, with other chance")
-                if event.data != before:
-                    fail(f"`translate` changed the data of {event.topic!r}: a retry would see something else; copy it")
             _same(event, wanted, explain_event(make(self), event, None), "by a new object")
 
     @only_if(has_samples)
