@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from misoflow.testing import ConnectorContract
 from misoflow_mixpanel import Mixpanel
 from misoflow_mixpanel.rows import TOPICS
@@ -64,6 +65,26 @@ class TestEvents(ConnectorContract):
         assert request.url.path == "/api/2.0/export"
         body = "".join(f"{line}\n" for line in exported(request.url.params))
         return httpx.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(body.encode()))
+
+
+class TestProfiles(ConnectorContract):
+    """All profiles in three pages, and the next run, in which nobody is new; see test_cassettes.py."""
+
+    connector = Mixpanel
+    config = {**PROJECT, "project_id": 1, "region": "eu", "profile_attributes": ["Plan"]}
+    channels = ("history",)
+    topics = ("profile",)
+    samples = "samples_profiles"
+    history = {"profiles": 13}
+    period = (date(2026, 9, 30), date(2026, 10, 1))
+    cassette = "cassettes/engage.yaml"
+
+    @pytest.mark.xfail(
+        reason="a 403 closes this API alone, so the slice is rejected and events go on; and a first page that is lost "
+        "is asked for once more, in the size that Mixpanel documents"
+    )
+    def test_failures_are_classified(self, failure: str) -> None:
+        super().test_failures_are_classified(failure)
 
 
 class TestCohorts(ConnectorContract):
