@@ -103,8 +103,8 @@ def test_expected_failures_and_skips_are_told_and_other_tests_are_not_run(projec
     change(
         project / "tests" / "test_acme.py",
         "    def sign(",
-        '    @pytest.mark.xfail(reason="our ids are hashed")\n'
-        "    def test_answers_are_pure_json(self):\n        raise AssertionError\n\n    def sign(",
+        '    @pytest.mark.xfail(reason="it answers 403 when it is tired")\n'
+        "    def test_failures_are_classified(self, failure):\n        assert failure != '403'\n\n    def sign(",
     )
     change(project / "tests" / "test_acme.py", "import httpx\n", "import httpx\nimport pytest\n")
     change(project / "tests" / "test_acme.py", '["a-newer-secret", "a-signing-secret"]}', "X}")
@@ -113,7 +113,9 @@ def test_expected_failures_and_skips_are_told_and_other_tests_are_not_run(projec
         file.write("\n\ndef test_of_our_own_that_is_no_contract():\n    raise AssertionError\n")
     told = json.loads(run(project, "--json").stdout)
     assert told["tier"] == "Bronze"
-    assert told["notes"] == ["expected to fail: TestAcme::test_answers_are_pure_json: our ids are hashed"]
+    assert told["notes"] == [
+        "expected to fail: TestAcme::test_failures_are_classified[403]: it answers 403 when it is tired"
+    ]
     details = {one["rule"]: one["detail"] for one in told["rules"] if one["state"] == "lacking"}
     assert "give `rotated`" in details["whole"]
     assert "TestAcme" in details["rotation"]
