@@ -54,7 +54,7 @@ def explain(
     if body is None and topic is None:
         fail("give a file, pipe a payload in, or name a --topic to see a sample", USAGE)
     if body is None:
-        sample = replace(_sample(made, topic or ""), received_at=datetime.now(UTC))
+        sample = replace(sample_of(made, topic or ""), received_at=datetime.now(UTC))
         found = explaining.explain(made, sample, instance)
     elif topic is None:
         found = explaining.explain(made, explaining.request_of(made, body, path), instance)
@@ -62,7 +62,7 @@ def explain(
         request = explaining.request_of(made, body, path)
         event = Event("explain", topic, _json(body))
         found = {"events": [explaining.explain_event(made, event, request.received_at, instance)]}
-    _explained(Output(as_json=as_json, quiet=quiet), found)
+    explained(Output(as_json=as_json, quiet=quiet), found)
 
 
 def _subject(name: str, given: list[str], config: Path | None) -> tuple[Any, Any]:
@@ -141,7 +141,8 @@ def _json(body: bytes) -> Any:
         fail(error.reason, USAGE)
 
 
-def _sample(connector: Any, topic: str) -> Any:
+def sample_of(connector: Any, topic: str) -> Any:
+    """The connector's sample; ends the command when it has none of that topic."""
     try:
         return connector.sample(topic)
     except LookupError:
@@ -149,7 +150,8 @@ def _sample(connector: Any, topic: str) -> Any:
         fail(f"the connector has no sample of {topic!r}; its topics: {known}", USAGE)
 
 
-def _explained(out: Output, found: dict[str, Any]) -> None:
+def explained(out: Output, found: dict[str, Any]) -> None:
+    """Print what ``explain`` found."""
     import json
 
     if out.as_json:
@@ -191,7 +193,7 @@ def simulate(
     refused = 0
     for _ in range(count):
         try:
-            answer = sending.send(base, instance, _sample(made, topic))
+            answer = sending.send(base, instance, sample_of(made, topic))
         except OSError as error:
             reason = error.strerror or str(error)
             fail(f"{base} does not answer ({reason}); start it with: misoflow run", UNAVAILABLE)
