@@ -1,0 +1,85 @@
+"""Sample files of the authors' test kit: one made of a dead letter, and one explained.
+
+{"body": …, "headers": {}, "path": "", "method": "POST", "query": {}, "received_at": "…Z", "events": […]}
+{"event": {"id": …, "topic": …, "data": …}, "received_at": "…Z", "events": […]}
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from misoflow.cli.explaining import explain, explain_event, request_of
+from misoflow.cli.scrub import scrubbed
+from misoflow.connector import Connector, Event
+from misoflow.instances import Instance
+from misoflow.pipeline import Packed, from_ms
+
+KEYS = {"source", "note", "headers", "path", "method", "query", "body", "event", "received_at", "events"}
+
+
+def from_letter(packed: Packed, why: str) -> dict[str, Any]:
+    """A dead letter as a sample in which it is translated: its test fails until the mapping does that."""
+    received = from_ms(packed.received)
+    head = {"source": "a dead letter, personal data replaced", "note": f"died of: {why}"}
+    last = {
+        "received_at": f"{received:%Y-%m-%dT%H:%M:%SZ}",
+        "events": [{"topic": packed.topic, "outcome": "translated"}],
+    }
+    if packed.body is None:
+        made = scrubbed({"event": {"id": packed.id, "topic": packed.topic, "data": contents(packed)}})
+        wanted = {"id": made["event"]["id"], "topic": made["event"]["topic"], "outcome": "translated"}
+        return {**head, **made, **last, "events": [wanted]}
+    request = {"headers": packed.headers, "path": packed.path, "query": packed.query}
+    kept = {key: value for key, value in request.items() if value}
+    method = {} if packed.method == "POST" else {"method": packed.method}
+    return {**head, **scrubbed({**kept, "body": contents(packed)}), **method, **last}
+
+
+def contents(packed: Packed) -> Any:
+    """The event's data, or the body of a delivery that could not be split: JSON, else text, else base64."""
+    if packed.body is None:
+        return packed.event().data
+    try:
+        return msgspec.json.decode(packed.body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        pass
+    try:
+        return packed.body.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(packed.body).decode()
+
+
+def is_sample(content: Any) -> bool:
+    """Whether JSON is a sample file rather than a platform's payload."""
+    if not isinstance(content, dict) or not content.keys() <= KEYS or "received_at" not in content:
+        return False
+    event = content.get("event")
+    return "body" in content or (isinstance(event, dict) and {"id", "topic", "data"} <= event.keys())
+
+
+def explain_sample(connector: Connector[Any], content: dict[str, Any], instance: Instance | None) -> dict[str, Any]:
+    """What ``explain`` says of a sample's delivery or event."""
+    try:
+        received = datetime.fromisoformat(content["received_at"])
+    except (TypeError, ValueError):
+        received = datetime.now(UTC)
+    if "event" in content:
+        given = content["event"]
+        event = Event(given["id"], given["topic"], given["data"])
+        return {"events": [explain_event(connector, event, received, instance)]}
+    body = content["body"]
+    raw = body.encode() if isinstance(body, str) else msgspec.json.encode(body)
+    made = request_of(connector, raw, content.get("path", ""))
+    headers = {key.lower(): value for key, value in content.get("headers", {}).items()}
+    request = msgspec.structs.replace(
+        made,
+        headers={**made.headers, **headers},
+        method=content.get("method", "POST"),
+        query=content.get("query", {}),
+        received_at=received,
+    )
+    return explain(connector, request, instance)
