@@ -20,7 +20,7 @@ from misoflow.registry import installed
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 LONGEST = 40
-TAKEN = frozenset(("Any", "AsyncIterator", "Date", "Field", "Httpx", "Iterator", "Json", "Secretstr", "Timedelta"))
+TAKEN = frozenset(("Any", "AsyncIterator", "ConnectorContract", "Field", "Iterator", "SecretStr"))
 """Classes of these names would hide, or be hidden by, what the templates import."""
 LAYOUT = {
     "pyproject.toml": "pyproject.toml.txt",
