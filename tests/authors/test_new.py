@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from misoflow.cli import app
-from misoflow.scaffold import Refused, Scaffold, check_name
+from misoflow.scaffold import LONGEST, Refused, Scaffold, check_name
 from typer.testing import CliRunner, Result
 
 from tests.authors.kit import Author
@@ -48,6 +48,13 @@ def test_a_new_connector_is_installed_green_and_clean(kind: str, author: Author,
     assert {"name": name, "version": "0.1.0", "distribution": folder.name, "instances": []} in listed
 
 
+def test_the_longest_name_is_formatted_too(tmp_path: Path) -> None:
+    folder = Scaffold("a" * LONGEST, webhook=True, backfill=True).write(tmp_path)
+    for command in (("check",), ("format", "--check")):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, "."], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
 def test_its_sample_is_genuine_and_its_files_are_samples(author: Author, tmp_path: Path) -> None:
     author.run("misoflow", "new", "acme", "--webhook", cwd=tmp_path)
     folder = tmp_path / "misoflow-acme"
@@ -66,7 +73,7 @@ def test_a_broken_line_turns_it_red(author: Author, tmp_path: Path) -> None:
     author.install(folder)
     code = folder / "misoflow_acme_red" / "__init__.py"
     good = code.read_text()
-    check = 'check_hmac(request.body, request.header("x-acme_red-signature"), self.config.signing_secret)'
+    check = "check_hmac(request.body, signature, self.config.signing_secret)"
     for right, wrong in (
         (check, "pass"),
         ('quantities=[item["qty"]]', "quantities=[1]"),
@@ -84,7 +91,7 @@ def test_a_broken_line_turns_it_red(author: Author, tmp_path: Path) -> None:
         ("my shop", ": my_shop"),
         ("9lives", ": lives"),
         ("", ": acme"),
-        ("a" * 41, "at most 40"),
+        ("a" * 31, "at most 30"),
         ("acme__x", ": acme_x"),
         ("../acme", ": acme"),
         ("segment", "installed already"),

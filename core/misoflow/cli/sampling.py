@@ -24,7 +24,7 @@ KEYS = {"source", "note", "headers", "path", "method", "query", "body", "event",
 def from_letter(packed: Packed, why: str) -> dict[str, Any]:
     """A dead letter as a sample in which it is translated: its test fails until the mapping does that."""
     received = from_ms(packed.received)
-    head = {"source": "a dead letter, personal data replaced", "note": f"died of: {why}"}
+    head = {"source": "dead letter, personal data replaced", "note": f"died of: {why}"}
     last = {
         "received_at": f"{received:%Y-%m-%dT%H:%M:%SZ}",
         "events": [{"topic": packed.topic, "outcome": "translated"}],

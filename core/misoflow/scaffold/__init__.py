@@ -19,7 +19,7 @@ from misoflow.errors import MisoflowError
 from misoflow.registry import installed
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-LONGEST = 40
+LONGEST = 30
 TAKEN = frozenset(("Any", "AsyncIterator", "ConnectorContract", "Field", "Iterator", "SecretStr"))
 """Classes of these names would hide, or be hidden by, what the templates import."""
 LAYOUT = {
@@ -59,6 +59,7 @@ class Scaffold:
             "name": self.name,
             "Name": self.class_name,
             "NAME": self.name.upper(),
+            "slug": self.name.replace("_", "-"),
             "package": f"misoflow_{self.name}",
             "distribution": self.distribution,
             "version": ".".join(version("misoflow").split(".")[:2]),
