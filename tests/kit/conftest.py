@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import misoflow.testing  # noqa: F401 (stays loaded: pytester forgets what was first imported inside of it)
 import pytest
 
 GOOD = Path(__file__).parent / "good"
+UNUSED = ("asyncio", "cacheprovider", "hypothesispytest", "schemathesis", "xdist", "anyio")
+"""Plugins that an author need not have, and that take their time."""
 collect_ignore = ["good"]
 
 
@@ -15,6 +18,6 @@ collect_ignore = ["good"]
 def toy(pytester: pytest.Pytester) -> Path:
     """A copy of the good connector, with its contract and samples, where pytester runs."""
     shutil.copytree(GOOD, pytester.path, dirs_exist_ok=True)
-    (pytester.path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    (pytester.path / "pytest.ini").write_text(f"[pytest]\naddopts = {' '.join(f'-p no:{name}' for name in UNUSED)}\n")
     pytester.syspathinsert()
     return pytester.path

@@ -11,7 +11,7 @@ pytest_plugins = "pytester"
 
 @pytest.mark.usefixtures("toy")
 def test_a_good_connector_passes_whole(pytester: pytest.Pytester) -> None:
-    outcomes = pytester.runpytest("-p", "no:cacheprovider").parseoutcomes()
+    outcomes = pytester.runpytest().parseoutcomes()
     assert outcomes.keys() == {"passed"}
     assert outcomes["passed"] >= 50
 

@@ -95,5 +95,9 @@ def has_upstream(contract: type[Given]) -> bool:
     return has_history(contract) and (bool(contract.cassette) or contract.upstream is not Given.upstream)
 
 
+def has_own_samples(contract: type[Given]) -> bool:
+    return takes_deliveries(contract) and contract.connector.sample is not Connector.sample
+
+
 def signs(contract: type[Given]) -> bool:
     return takes_deliveries(contract) and (contract.signature_headers is None or bool(contract.signature_headers))

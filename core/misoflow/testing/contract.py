@@ -7,13 +7,23 @@ from typing import Any
 from misoflow.testing import collecting  # noqa: F401 (the plugin looks for it)
 from misoflow.testing.deliveries import DeliveriesContract
 from misoflow.testing.history import HistoryContract
+from misoflow.testing.hygiene import HygieneContract
+from misoflow.testing.privacy import PrivacyContract
 from misoflow.testing.samples import holds_delivery, sample_paths
 from misoflow.testing.settings import SettingsContract
 from misoflow.testing.translating import TranslatingContract
 from misoflow.testing.whole import WholeContract
 
 
-class ConnectorContract(WholeContract, HistoryContract, TranslatingContract, DeliveriesContract, SettingsContract):
+class ConnectorContract(
+    WholeContract,
+    HygieneContract,
+    PrivacyContract,
+    HistoryContract,
+    TranslatingContract,
+    DeliveriesContract,
+    SettingsContract,
+):
     """Subclass it as ``TestAcme``, name the connector and its settings, and give what the sections of
     docs/authors/kit.md ask for. Tests that do not apply to a connector are not collected."""
 

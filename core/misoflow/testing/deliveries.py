@@ -11,9 +11,9 @@ import pytest
 
 from misoflow.connector import Connector, Event, Request
 from misoflow.errors import Unauthorized
-from misoflow.testing.base import Given, fail, only_if, signs, takes_deliveries
+from misoflow.testing.base import Given, fail, has_own_samples, only_if, signs, takes_deliveries
 from misoflow.testing.guarded import reached
-from misoflow.testing.samples import Sample, all_samples, holds_delivery, load, sample_paths
+from misoflow.testing.samples import Sample, all_samples, holds_delivery, named, sample_paths
 from misoflow.testing.subject import make
 
 CHANGES: dict[str, Callable[[bytes], bytes]] = {
@@ -66,7 +66,7 @@ class DeliveriesContract(Given):
     def test_accepts_a_genuine_delivery(self, delivery: str) -> None:
         """``verify`` passes for each sample, signed by ``sign``."""
         connector = make(self)
-        _accepted(connector, _genuine(self, connector, _named(self, delivery)), f"the genuine delivery {delivery!r}")
+        _accepted(connector, _genuine(self, connector, named(self, delivery)), f"the genuine delivery {delivery!r}")
 
     @only_if(signs_bodies)
     @pytest.mark.parametrize("change", CHANGES)
@@ -126,7 +126,7 @@ class DeliveriesContract(Given):
     @only_if(has_deliveries)
     def test_event_ids_are_stable_and_distinct(self, delivery: str) -> None:
         """The same delivery gives the same ids, whenever and by whichever object it is split; each event its own."""
-        sample = _named(self, delivery)
+        sample = named(self, delivery)
         first = _ids(sample, make(self))
         later = Sample(sample.path, {**sample.content, "received_at": "2031-01-01T00:00:00Z"})
         for other in (_ids(sample, make(self)), _ids(later, make(self))):
@@ -139,11 +139,29 @@ class DeliveriesContract(Given):
         if repeated:
             fail(f"{delivery!r} holds several events with the id {repeated[0]!r}: all but one would be lost as repeats")
 
+    @only_if(has_own_samples)
+    def test_own_samples_are_genuine(self) -> None:
+        """Each delivery that ``sample(topic)`` gives passes ``verify`` and holds an event of that topic."""
+        connector = make(self)
+        given = 0
+        for topic in self.connector.topics:
+            try:
+                request = connector.sample(topic)
+            except LookupError:
+                continue  # a topic of history
+            given += 1
+            _accepted(connector, request, f"what `sample({topic!r})` gives")
+            found = [event.topic for event in connector.events(request)]
+            if topic not in found:
+                fail(f"`sample({topic!r})` gives a delivery with the topics {found}: it must hold one of that topic")
+        if not given:
+            fail("`sample` knows none of the `topics`: raise LookupError only for what comes by history")
+
     @only_if(has_deliveries)
     def test_answers_are_pure_json(self, delivery: str) -> None:
         """``answer`` gives the same JSON for the same delivery, without files, network or clock."""
         connector = make(self)
-        request = _named(self, delivery).request(connector, {})
+        request = named(self, delivery).request(connector, {})
         given = []
         for _ in range(2):
             value, error, place = reached(lambda: connector.answer(request))
@@ -161,10 +179,6 @@ class DeliveriesContract(Given):
 
 def _deliveries(contract: Given) -> Iterator[Sample]:
     return (sample for sample in all_samples(contract) if sample.is_delivery)
-
-
-def _named(contract: Given, name: str) -> Sample:
-    return next(load(path) for path in sample_paths(type(contract)) if path.stem == name)
 
 
 def _one_of_each_path(contract: Given) -> Iterator[tuple[Connector[Any], Sample]]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from misoflow.cli.explaining import explain_event
+from misoflow.connector import Connector, Event
 from misoflow.errors import Halt, MisoflowError, Retry
 from misoflow.testing.base import Given, fail, has_history, has_upstream, only_if
+from misoflow.testing.deliveries import has_deliveries
+from misoflow.testing.judging import crash_of
 from misoflow.testing.pulling import Fault, Pulled, pull, streams_of
+from misoflow.testing.samples import all_events, all_samples
+from misoflow.testing.subject import make
 
 FAILURES = {
     "401": (Fault(status=401), Halt),
@@ -19,6 +26,7 @@ FAILURES = {
     "500": (Fault(status=500), Retry),
     "lost": (Fault(lost=True), Retry),
 }
+NOTHING = "[]"
 MOST_REQUESTS = 3
 """The first request may differ from the others (a token, a first page), and so may the second."""
 
@@ -67,6 +75,47 @@ class HistoryContract(Given):
                         "`backfill` must go on from `part.cursor`"
                     )
 
+    @only_if(has_history)
+    def test_pulled_events_are_translated(self) -> None:
+        """Each event of history has an id of its own and a declared topic, and becomes records, a Skip or a Reject."""
+        connector = make(self)
+        topics = self.connector.topics
+        for stream in streams_of(self):
+            for event in _whole(self, stream).events():
+                if not isinstance(event.id, str) or not event.id:
+                    fail(f"stream {stream!r} gives an event with the id {event.id!r}: an id is a text, not empty")
+                if event.topic not in topics:
+                    fail(f"stream {stream!r} gives the topic {event.topic!r}, which `topics` does not name")
+                crash = crash_of(connector, event)
+                if crash:
+                    fail(f"stream {stream!r}, event {event.id!r}: {crash}")
+
+    @only_if(has_history, has_deliveries)
+    def test_ids_are_the_same_by_webhook_and_by_history(self) -> None:
+        """An event that comes by both channels has one id, or it is counted twice. Pairs are found by equal records."""
+        connector = make(self)
+        pulled: dict[str, set[str]] = {}
+        for stream in streams_of(self):
+            for event in _whole(self, stream).events():
+                pulled.setdefault(_records(connector, event), set()).add(event.id)
+        pairs = 0
+        for sample in all_samples(self):
+            for event in all_events(sample, connector) if sample.is_delivery else ():
+                made = _records(connector, event)
+                if made == NOTHING or made not in pulled:
+                    continue
+                pairs += 1
+                if event.id not in pulled[made]:
+                    fail(
+                        f"{sample.name!r} holds an event with the id {event.id!r}; history gives the same event the id "
+                        f"{sorted(pulled[made])[0]!r}, so it is counted twice. Make the id of what both channels name"
+                    )
+        if not pairs:
+            pytest.skip(
+                "no event of a delivery's sample comes by history too: let the history (`upstream`, the cassette or "
+                "the files) hold an event that is also in a sample"
+            )
+
     @only_if(has_upstream)
     @pytest.mark.parametrize("failure", FAILURES)
     def test_failures_are_classified(self, failure: str) -> None:
@@ -81,6 +130,11 @@ class HistoryContract(Given):
                 _classified(
                     found.error, failure, wanted, f"stream {stream!r}, request {number} answered with {failure}:"
                 )
+
+
+def _records(connector: Connector[Any], event: Event) -> str:
+    """What an event becomes, as text that is equal for equal records."""
+    return json.dumps(explain_event(connector, event, None)["records"], sort_keys=True)
 
 
 @dataclass(frozen=True)

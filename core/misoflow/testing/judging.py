@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,7 +12,7 @@ from misoflow.errors import Reject
 from misoflow.pipeline import DATA_ERRORS
 from misoflow.testing.miso import complaint
 from misoflow.testing.mutations import Mutation, leaves, mutations
-from misoflow.testing.samples import Sample, body_of
+from misoflow.testing.samples import Sample, all_events, body_of
 
 WORDS = re.compile(r"\w+")
 NO_REASON = "the connector makes nothing of it"
@@ -26,12 +25,13 @@ class Judge:
     def __init__(self, connector: Connector[Any], sample: Sample) -> None:
         self._connector = connector
         self._sample = sample
-        self._body = _json(sample.body) if sample.is_delivery else None
+        self._body = sample.payload()
+        self._plain = all_events(sample, connector)
         outcomes, _ = self._of_delivery(sample.body) if sample.is_delivery else self._of_events([sample.event()])
         self._events = len(outcomes)
         self._useful = {one["topic"] for one in outcomes if one["outcome"] == "translated"}
         self._ids = set(product_ids(outcomes))
-        data = self._body if self._body is not None else [event.data for event in self._plain()]
+        data = self._body if self._body is not None else [event.data for event in self._plain]
         self._constants = words(self._ids) - self._words_of(data)
 
     def verdicts(self) -> list[str]:
@@ -44,15 +44,9 @@ class Judge:
             for mutation in mutations(self._body):
                 yield mutation, self._of_delivery(body_of(mutation.value))
             return
-        for event in self._plain():
+        for event in self._plain:
             for mutation in mutations(event.data):
                 yield mutation, self._of_events([Event(event.id, event.topic, mutation.value, event.received_at)])
-
-    def _plain(self) -> list[Event]:
-        try:
-            return self._sample.events(self._connector)
-        except (Reject, *DATA_ERRORS):
-            return []
 
     def _of_delivery(self, body: bytes) -> tuple[Outcomes, str]:
         """The outcomes of a body's events, and what crashed; a delivery that is rejected whole is one outcome."""
@@ -69,20 +63,10 @@ class Judge:
         outcomes = []
         for event in events:
             outcome = explain_event(self._connector, event, self._sample.received_at)
-            if outcome["outcome"] == "rejected" and (crash := self._crash(event)):
+            if outcome["outcome"] == "rejected" and (crash := crash_of(self._connector, event)):
                 return [], crash
             outcomes.append(outcome)
         return outcomes, ""
-
-    def _crash(self, event: Event) -> str:
-        """What ``translate`` raises that is no finding about the data."""
-        try:
-            list(self._connector.translate(event))
-        except (Reject, *DATA_ERRORS):
-            return ""
-        except Exception as error:
-            return _crash("translate", error)
-        return ""  # the record was refused, not the event
 
     def _judged(self, mutation: Mutation, outcomes: Outcomes, crash: str) -> Iterator[str]:
         if crash:
@@ -124,6 +108,17 @@ class Judge:
         return words(str(leaf) for leaf in leaves([data, *around]))
 
 
+def crash_of(connector: Connector[Any], event: Event) -> str:
+    """What ``translate`` raises that is no finding about the data; "" for nothing."""
+    try:
+        list(connector.translate(event))
+    except (Reject, *DATA_ERRORS):
+        return ""
+    except Exception as error:
+        return _crash("translate", error)
+    return ""
+
+
 def product_ids(outcomes: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Every product id in the records of outcomes."""
     for one in outcomes:
@@ -138,15 +133,6 @@ def product_ids(outcomes: Iterable[dict[str, Any]]) -> Iterator[str]:
 def words(texts: Iterable[str]) -> set[str]:
     """The words in texts, without case."""
     return {word.casefold() for text in texts for word in WORDS.findall(text)}
-
-
-def _json(body: bytes) -> Any:
-    """The body's object or list; None for any other."""
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict | list) else None
 
 
 def _crash(verb: str, error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 
 from misoflow.backfill.pull import as_async
-from misoflow.connector import Event, Page, Slice
+from misoflow.connector import Connector, Event, Page, Slice
 from misoflow.testing.base import Given, fail
 from misoflow.testing.subject import MemoryState, make, no_waiting
 
@@ -27,6 +28,7 @@ class Fault:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     lost: bool = False
+    body: bytes = b""
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Upstream(httpx.AsyncBaseTransport):
         if self._fault is not None and len(requests) == self._at:
             if self._fault.lost:
                 raise httpx.ReadError("the connection was lost", request=request)
-            return _unread(httpx.Response(self._fault.status, headers=dict(self._fault.headers), request=request))
+            return _unread(httpx.Response(self._fault.status, headers=self._fault.headers, content=self._fault.body))
         answer: Any = self._contract.upstream(request)
         return _unread(await answer if inspect.isawaitable(answer) else answer)
 
@@ -117,25 +119,33 @@ def pull(
 ) -> Pulled:
     """All pages from ``cursor`` on, or up to what was raised; by a new connector."""
     found = Pulled(state=state or MemoryState())
-    transport = None
-    if type(contract).upstream is not Given.upstream:
-        transport = Upstream(contract, found, fault, at)
-    connector = make(contract, transport=transport, state=found.state)
 
     async def run() -> None:
         try:
-            async for page in as_async(connector.backfill(part_of(contract, stream, cursor))):
-                found.pages.append(page)
-                if len(found.pages) > ENDLESS:
-                    fail(f"`backfill` gave {ENDLESS} pages and was not done: does its cursor move?")
+            async with equipped(contract, found, fault, at) as connector:
+                async for page in as_async(connector.backfill(part_of(contract, stream, cursor))):
+                    found.pages.append(page)
+                    if len(found.pages) > ENDLESS:
+                        fail(f"`backfill` gave {ENDLESS} pages and was not done: does its cursor move?")
         except Exception as error:
             found.error = error
-        finally:
-            await connector.http.close()
 
     with no_waiting():
         asyncio.run(run())
     return found
+
+
+@asynccontextmanager
+async def equipped(contract: Given, found: Pulled, fault: Fault | None, at: int) -> AsyncIterator[Connector[Any]]:
+    """A new connector whose ``http`` reaches the contract's platform; what it asks for is kept in ``found``."""
+    transport = None
+    if type(contract).upstream is not Given.upstream:
+        transport = Upstream(contract, found, fault, at)
+    connector = make(contract, transport=transport, state=found.state)
+    try:
+        yield connector
+    finally:
+        await connector.http.close()
 
 
 def _moment(day: Any) -> datetime:

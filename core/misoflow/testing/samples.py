@@ -21,6 +21,8 @@ import msgspec
 
 from misoflow.cli.explaining import explain, explain_event, request_of
 from misoflow.connector import Connector, Event, Request
+from misoflow.errors import Reject
+from misoflow.pipeline import DATA_ERRORS
 from misoflow.testing.base import Given, fail, folder_of
 
 KEYS = ("source", "note", "headers", "path", "method", "query", "body", "event", "received_at", "events")
@@ -100,6 +102,16 @@ class Sample:
             found = [explain_event(connector, self.event(), self.received_at)]
         return [tidy(one) for one in found]
 
+    def payload(self) -> Any:
+        """A delivery's body where it is a JSON object or list; None for any other, and for samples of history."""
+        if not self.is_delivery:
+            return None
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict | list) else None
+
     def update(self, outcomes: list[dict[str, Any]]) -> None:
         """Write the file with these outcomes."""
         content = {**self.content, "events": outcomes}
@@ -140,6 +152,23 @@ def load(path: Path) -> Sample:
     if ("body" in content) == ("event" in content):
         fail(f'{path.name} needs either "body" (a delivery) or "event" (of history)')
     return Sample(path, content)
+
+
+def has_samples(contract: type[Given]) -> bool:
+    return bool(sample_paths(contract))
+
+
+def named(contract: Given, name: str) -> Sample:
+    """The sample of that name (its file's, without the ending)."""
+    return next(load(path) for path in sample_paths(type(contract)) if path.stem == name)
+
+
+def all_events(sample: Sample, connector: Connector[Any]) -> list[Event]:
+    """Its events; none where the delivery cannot be split, which is for the recorded outcome to say."""
+    try:
+        return sample.events(connector)
+    except (Reject, *DATA_ERRORS):
+        return []
 
 
 def all_samples(contract: Given) -> Iterator[Sample]:

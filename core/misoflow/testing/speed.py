@@ -32,11 +32,12 @@ def useful(connector: Connector[Any], events: list[Event]) -> list[Event]:
 
 
 def summary(reporter: Any) -> None:
-    """Print the figures of this run."""
+    """Print the figures of this run, once."""
     if figures:
         reporter.section("translate + encode, one core (misoflow)", sep="-")
         for name, (speed, events) in figures.items():
             reporter.line(f"{name}: {speed:,.0f} events/s over {events} sample events")
+        figures.clear()
 
 
 def _encoded(output: Any) -> None:

@@ -12,18 +12,12 @@ import pytest
 
 from misoflow.cli.explaining import explain_event
 from misoflow.connector import Connector, Event
-from misoflow.errors import Reject
-from misoflow.pipeline import DATA_ERRORS
 from misoflow.testing.base import Given, fail, only_if
 from misoflow.testing.guarded import reached, worlds
 from misoflow.testing.judging import Judge
 from misoflow.testing.miso import complaint
-from misoflow.testing.samples import HOW_TO_UPDATE, Sample, all_samples, load, sample_paths, tidy
+from misoflow.testing.samples import HOW_TO_UPDATE, all_events, all_samples, has_samples, named, tidy
 from misoflow.testing.subject import make
-
-
-def has_samples(contract: type[Given]) -> bool:
-    return bool(sample_paths(contract))
 
 
 class TranslatingContract(Given):
@@ -38,7 +32,7 @@ class TranslatingContract(Given):
         wanted = topics if self.topics is None else set(self.topics)
         found: dict[str, str] = {}
         for sample in all_samples(self):
-            for event in _events(sample, connector):
+            for event in all_events(sample, connector):
                 found.setdefault(event.topic, sample.name)
         undeclared = sorted(found.keys() - topics)
         if undeclared:
@@ -53,7 +47,7 @@ class TranslatingContract(Given):
     @only_if(has_samples)
     def test_translates_as_recorded(self, sample: str, request: pytest.FixtureRequest) -> None:
         """What becomes of a sample is what its file says. ``pytest --update-samples`` writes it anew."""
-        recorded = _named(self, sample)
+        recorded = named(self, sample)
         found = recorded.outcomes(make(self))
         if request.config.getoption("--update-samples"):
             recorded.update(found)
@@ -67,30 +61,30 @@ class TranslatingContract(Given):
     @only_if(has_samples)
     def test_translate_is_pure(self, sample: str) -> None:
         """No clock, no chance, no file, no network; the event stays as it was; a new object gives the same."""
-        recorded = _named(self, sample)
+        recorded = named(self, sample)
         connector = make(self)
-        for event in _events(recorded, connector):
-            wanted = explain_event(connector, event, None)
+        for event in all_events(recorded, connector):
             before = copy.deepcopy(event.data)
+            wanted = explain_event(connector, event, None)
             for _ in worlds():
+                if event.data != before:
+                    fail(f"`translate` changed the data of {event.topic!r}: a retry would see something else; copy it")
                 _, _, place = reached(partial(_outputs, connector, event))
                 if place:
                     fail(f"`translate` of {event.topic!r} reached for {place}: read it in `__init__` or `backfill`")
                 _same(event, wanted, explain_event(connector, event, None), "at another time, with other chance")
-                if event.data != before:
-                    fail(f"`translate` changed the data of {event.topic!r}: a retry would see something else; copy it")
             _same(event, wanted, explain_event(make(self), event, None), "by a new object")
 
     @only_if(has_samples)
     def test_events_are_pure(self, sample: str) -> None:
         """``events`` splits a delivery the same at any time, and reaches for no file and no network."""
-        recorded = _named(self, sample)
+        recorded = named(self, sample)
         connector = make(self)
         if not recorded.is_delivery:
             return
-        wanted = _events(recorded, connector)
+        wanted = all_events(recorded, connector)
         for _ in worlds():
-            found, _, place = reached(lambda: _events(recorded, connector))
+            found, _, place = reached(lambda: all_events(recorded, connector))
             if place:
                 fail(f"`events` reached for {place} in {sample!r}: all it may use is the request")
             if found is not None and found != wanted:
@@ -99,7 +93,7 @@ class TranslatingContract(Given):
     @only_if(has_samples)
     def test_records_are_valid(self, sample: str) -> None:
         """Miso's own schema takes each record."""
-        for outcome in _named(self, sample).outcomes(make(self)):
+        for outcome in named(self, sample).outcomes(make(self)):
             for record in outcome.get("records", ()):
                 why = complaint(record)
                 if why:
@@ -109,23 +103,11 @@ class TranslatingContract(Given):
     def test_survives_malformed_events(self, sample: str) -> None:
         """With any one field missing or wrong: valid records, a Skip or a Reject. Never a crash, never silence,
         never a product id that the event does not name."""
-        judge = Judge(make(self), _named(self, sample))
+        judge = Judge(make(self), named(self, sample))
         wrong = judge.verdicts()
         if wrong:
             more = f"\n… and {len(wrong) - 8} more" if len(wrong) > 8 else ""
             fail(f"{sample!r} with one field wrong:\n" + "\n".join(wrong[:8]) + more)
-
-
-def _named(contract: Given, name: str) -> Sample:
-    return next(load(path) for path in sample_paths(type(contract)) if path.stem == name)
-
-
-def _events(sample: Sample, connector: Connector[Any]) -> list[Event]:
-    """Its events; none where the delivery cannot be split, which is for the recorded outcome to say."""
-    try:
-        return sample.events(connector)
-    except (Reject, *DATA_ERRORS):
-        return []
 
 
 def _outputs(connector: Connector[Any], event: Event) -> list[Any]:
