@@ -56,6 +56,10 @@ def dev(
         str | None,
         typer.Option("--send", metavar="TOPIC", help="Send the connector's sample at the start and after each save."),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="DIR", help="Keep each delivery as a sample file, personal data replaced."),
+    ] = None,
     port: Annotated[int, typer.Option(help="Port on this machine; 0 for a free one.")] = 8400,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
@@ -77,7 +81,8 @@ def dev(
         if send is not None:
             sample_of(bench.instance.connector, send)
         try:
-            code = session.run(bench, Output(as_json=as_json, quiet=quiet), port, send, entry_point("dev"))
+            shown = session.Session(bench, Output(as_json=as_json, quiet=quiet), send, save)
+            code = session.run(shown, bench, port, entry_point("dev"))
         except OSError as error:
             fail(f"cannot listen on port {port}: {error.strerror or error}; choose another with --port", CONFIG)
     raise typer.Exit(code)

@@ -7,9 +7,11 @@ import queue
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from misoflow.cli import sampling
 from misoflow.cli.explaining import explain
 from misoflow.cli.output import Output, plural
 from misoflow.cli.trial import explained
@@ -26,10 +28,13 @@ LAST_WORDS_SECONDS = 2.0
 class Session:
     """Shows each delivery's fate in the order in which they came, without keeping the sender waiting."""
 
-    def __init__(self, bench: Workbench, out: Output, send_topic: str | None) -> None:
+    def __init__(self, bench: Workbench, out: Output, send_topic: str | None, save: Path | None) -> None:
+        """``save`` is a folder that takes a sample file of each accepted delivery."""
         self._bench = bench
         self._out = out
         self._topic = send_topic
+        self._save = save
+        self._own: set[bytes] = set()
         self._url = ""
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._printer = threading.Thread(target=self._print, name="printer", daemon=True)
@@ -116,6 +121,7 @@ class Session:
         if sample is None:
             self._tasks.put(lambda: self._out.say(f"the connector has no sample of {self._topic!r} any more"))
             return
+        self._own.add(sample.body)
         try:
             send(self._url, self._bench.source.name, sample)
         except OSError as error:
@@ -126,6 +132,7 @@ class Session:
         received = replace(request, received_at=_now())
         instance = self._bench.instance
         found = explain(instance.connector, received, instance)
+        self._keep(received)
         path = f"{self._hook}/{request.path}".rstrip("/")
         if self._out.as_json:
             fate = {"outcome": "accepted", "path": path, "bytes": len(request.body)}
@@ -133,6 +140,17 @@ class Session:
             return
         self._out.text(f"{_now():%H:%M:%S}  accepted  {path}  {plural(len(request.body), 'byte')}")
         explained(self._out, found)
+
+    def _keep(self, request: Request) -> None:
+        if self._save is None:
+            return
+        source = "invented: the connector's own sample" if request.body in self._own else "recorded by misoflow dev"
+        try:
+            file = sampling.save(sampling.from_delivery(request, self._bench.instance.connector, source), self._save)
+        except OSError as error:
+            self._out.say(f"{self._save}: {error.strerror}")
+        else:
+            self._out.say(f"saved {file}" if file else f"{self._save} has a sample of this body already")
 
     def _refused(self, path: str, status: int, why: str) -> None:
         if self._out.as_json:
@@ -154,7 +172,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def run(bench: Workbench, out: Output, port: int, topic: str | None, server: Callable[..., int]) -> int:
+def run(session: Session, bench: Workbench, port: int, server: Callable[..., int]) -> int:
     """Receive until a signal; the exit code. OSError when the port is taken."""
-    with Session(bench, out, topic) as session:
+    with session:
         return server(bench.settings, port=port, bench=session)

@@ -1,4 +1,4 @@
-"""Sample files of the authors' test kit: one made of a dead letter, and one explained.
+"""Sample files of the authors' test kit: made of a dead letter or of a delivery, and explained.
 
 {"body": …, "headers": {}, "path": "", "method": "POST", "query": {}, "received_at": "…Z", "events": […]}
 {"event": {"id": …, "topic": …, "data": …}, "received_at": "…Z", "events": […]}
@@ -7,18 +7,25 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from misoflow.cli.explaining import explain, explain_event, request_of
 from misoflow.cli.scrub import scrubbed
-from misoflow.connector import Connector, Event
+from misoflow.connector import Connector, Event, Request
 from misoflow.instances import Instance
 from misoflow.pipeline import Packed, from_ms
 
 KEYS = {"source", "note", "headers", "path", "method", "query", "body", "event", "received_at", "events"}
+
+
+LINE = re.compile(r" at [\w.-]+:\d+$")
 
 
 def from_letter(packed: Packed, why: str) -> dict[str, Any]:
@@ -39,18 +46,61 @@ def from_letter(packed: Packed, why: str) -> dict[str, Any]:
     return {**head, **scrubbed({**kept, "body": contents(packed)}), **method, **last}
 
 
+def from_delivery(request: Request, connector: Connector[Any], source: str) -> dict[str, Any]:
+    """A delivery, as it is stored, as a sample that holds what becomes of it now."""
+    parts = {
+        "headers": {key: value for key, value in request.headers.items() if key != "content-type"},
+        "path": request.path,
+        "method": "" if request.method == "POST" else request.method,
+        "query": dict(request.query),
+    }
+    kept = {key: value for key, value in parts.items() if value}
+    made = scrubbed({**kept, "body": _readable(request.body)})
+    received = request.received_at or datetime.now(UTC)
+    sample = {"source": source, **made, "received_at": f"{received:%Y-%m-%dT%H:%M:%SZ}"}
+    events = explain_sample(connector, sample, None)["events"]
+    return {**sample, "events": [_tidy(event) for event in events]}
+
+
+def _tidy(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Without empty keys, and without line numbers, which change with every edit."""
+    kept = {key: value for key, value in outcome.items() if value not in (None, "", [])}
+    return {**kept, "reason": LINE.sub("", kept["reason"])} if "reason" in kept else kept
+
+
+def save(sample: dict[str, Any], folder: Path) -> Path | None:
+    """Write it beside the others, named by its first topic; the file, or None where one holds the same body."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*.json"):
+        try:
+            if json.loads(file.read_bytes()).get("body") == sample["body"]:
+                return None
+        except (ValueError, AttributeError):
+            continue  # not a sample: its test says so
+    topic = str(next((event["topic"] for event in sample["events"]), "nothing"))
+    name = re.sub(r"[^a-z0-9]+", "-", topic.lower()).strip("-") or "delivery"
+    free = (folder / f"{name}{'' if number == 1 else f'-{number}'}.json" for number in itertools.count(1))
+    file = next(path for path in free if not path.exists())
+    file.write_text(json.dumps(sample, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return file
+
+
 def contents(packed: Packed) -> Any:
     """The event's data, or the body of a delivery that could not be split: JSON, else text, else base64."""
     if packed.body is None:
         return packed.event().data
+    return _readable(packed.body)
+
+
+def _readable(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(packed.body)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         pass
     try:
-        return packed.body.decode()
+        return body.decode()
     except UnicodeDecodeError:
-        return base64.b64encode(packed.body).decode()
+        return base64.b64encode(body).decode()
 
 
 def is_sample(content: Any) -> bool:
