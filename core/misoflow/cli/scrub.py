@@ -66,7 +66,8 @@ class _Scrubber:
 
     def _stand_in(self, word: str, value: str | int) -> str | int:
         """The same for the same value wherever it stands, so that links between records stay visible."""
-        known = self._stand_ins.setdefault((word, str(value)), f"{word}-{len(self._stand_ins) + 1}")
+        count = sum(one == word for one, _ in self._stand_ins)
+        known = self._stand_ins.setdefault((word, str(value)), f"{word}-{count + 1}")
         return int(known.rpartition("-")[2]) if isinstance(value, int) else known
 
     def _text(self, text: str) -> str:
