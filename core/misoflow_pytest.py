@@ -17,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--update-samples", action="store_true", help="write what each sample of a connector's contract gives, anew"
     )
+    group.addoption(
+        "--record-cassettes", action="store_true", help="let a connector's contract write its cassette, anew"
+    )
 
 
 def pytest_pycollect_makeitem(collector: Any, name: str, obj: object) -> Any:
@@ -37,3 +40,19 @@ def miso_sandbox() -> Iterator[Any]:
 
     with running_sandbox() as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def misoflow_vcr(request: pytest.FixtureRequest) -> Any:
+    """A ``vcr.VCR`` that writes nothing secret, with cassettes/ beside the test; plays, or records if told to."""
+    from misoflow.testing.fixtures import recorder
+
+    return recorder(request.path.parent, record=request.config.getoption("--record-cassettes"))
+
+
+@pytest.fixture
+def misoflow_samples(request: pytest.FixtureRequest) -> Any:
+    """The sample files beside the test by name: ``.body``, ``.request(connector, headers)``, ``.events(connector)``."""
+    from misoflow.testing.fixtures import samples_beside
+
+    return samples_beside(request.path.parent)

@@ -15,9 +15,15 @@ collect_ignore = ["good"]
 
 
 @pytest.fixture
-def toy(pytester: pytest.Pytester) -> Path:
-    """A copy of the good connector, with its contract and samples, where pytester runs."""
-    shutil.copytree(GOOD, pytester.path, dirs_exist_ok=True)
+def bare(pytester: pytest.Pytester) -> Path:
+    """An empty folder where pytester runs, with no plugin that an author need not have."""
     (pytester.path / "pytest.ini").write_text(f"[pytest]\naddopts = {' '.join(f'-p no:{name}' for name in UNUSED)}\n")
     pytester.syspathinsert()
     return pytester.path
+
+
+@pytest.fixture
+def toy(bare: Path) -> Path:
+    """A copy of the good connector, with its contract and samples, where pytester runs."""
+    shutil.copytree(GOOD, bare, dirs_exist_ok=True)
+    return bare

@@ -12,5 +12,7 @@ Needs the extra ``misoflow[testing]``.
 """
 
 from misoflow.testing.contract import ConnectorContract
+from misoflow.testing.samples import Sample
+from misoflow.testing.tape import vcr_config
 
-__all__ = ["ConnectorContract"]
+__all__ = ["ConnectorContract", "Sample", "vcr_config"]

@@ -62,6 +62,9 @@ def fail(text: str) -> NoReturn:
     pytest.fail(text, pytrace=False)
 
 
+_connectors: dict[type[Given], Connector[Any] | None] = {}
+
+
 def folder_of(contract: type[Given]) -> Path:
     """The folder of the test file."""
     return Path(inspect.getfile(contract)).resolve().parent
@@ -83,16 +86,40 @@ def applies(test: object, contract: type[Given]) -> bool:
 
 
 def takes_deliveries(contract: type[Given]) -> bool:
-    return DELIVERIES in contract.channels and contract.connector.verify is not Connector.verify
+    """The connector verifies, and with these settings has a route to verify at."""
+    if DELIVERIES not in contract.channels or contract.connector.verify is Connector.verify:
+        return False
+    connector = _built(contract)
+    return connector is None or bool(connector.routes)
 
 
 def has_history(contract: type[Given]) -> bool:
-    return HISTORY in contract.channels and contract.connector.backfill is not Connector.backfill
+    """The connector pulls, and with these settings has a stream to pull; or its author says that it should."""
+    if HISTORY not in contract.channels or contract.connector.backfill is Connector.backfill:
+        return False
+    connector = _built(contract)
+    return connector is None or bool(connector.streams) or contract.history is not None
+
+
+def _built(contract: type[Given]) -> Connector[Any] | None:
+    """The connector, to see what its settings switch on; None where it cannot be made, which its tests will say."""
+    from misoflow.testing.subject import make
+
+    if contract not in _connectors:
+        try:
+            _connectors[contract] = make(contract())
+        except (Exception, pytest.fail.Exception):
+            _connectors[contract] = None
+    return _connectors[contract]
 
 
 def has_upstream(contract: type[Given]) -> bool:
     """Whether the history comes from a platform that can fail."""
     return has_history(contract) and (bool(contract.cassette) or contract.upstream is not Given.upstream)
+
+
+def has_cassette(contract: type[Given]) -> bool:
+    return has_history(contract) and bool(contract.cassette)
 
 
 def has_own_samples(contract: type[Given]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import io
 import logging
@@ -12,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 from misoflow.connector import Connector, Request
 from misoflow.testing.base import Given, has_history, has_upstream, takes_deliveries
 from misoflow.testing.pulling import Fault, Pulled, equipped, pull, streams_of
 from misoflow.testing.samples import all_samples
 from misoflow.testing.subject import make, secrets_of, settings_of
+from misoflow.testing.tape import forms_of
 
 FAULTS = (None, Fault(status=401), Fault(status=404), Fault(status=500), Fault(lost=True), Fault(body=b"<html>"))
 CREDENTIALS = ("authorization", "proxy-authorization", "x-api-key", "cookie")
@@ -37,7 +36,7 @@ class Seen:
 
     def leak(self, texts: list[str]) -> str | None:
         """The first text that holds a secret in one of the forms that secrets travel in, with the secret struck out."""
-        forms = sorted({form for secret in self.secrets for form in _forms(secret)}, key=len, reverse=True)
+        forms = sorted({form for secret in self.secrets for form in forms_of(secret)}, key=len, reverse=True)
         found = next((text for text in texts if any(form in text for form in forms)), None)
         for form in forms:
             found = found and found.replace(form, "<the secret>")
@@ -59,8 +58,17 @@ class Seen:
             chain = chain.__cause__ or chain.__context__
 
 
+_done: dict[type[Given], Seen] = {}
+
+
 def exercise(contract: Given) -> Seen:
-    """Deliveries, genuine and not; history and its failures; ``check``."""
+    """Deliveries, genuine and not; history and its failures; ``check``. Once for all tests of a contract class."""
+    if type(contract) not in _done:
+        _done[type(contract)] = _exercised(contract)
+    return _done[type(contract)]
+
+
+def _exercised(contract: Given) -> Seen:
     seen = Seen(secrets=set(secrets_of(settings_of(contract))))
     printed = io.StringIO()
     with _all_logs(seen.logs), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
@@ -125,15 +133,15 @@ class _Keeper(logging.Handler):
 
 @contextlib.contextmanager
 def _all_logs(lines: list[str]) -> Iterator[None]:
-    """Every logger at DEBUG, as an operator in trouble would set it."""
-    known = logging.root.manager.loggerDict.values()
-    loggers = [logging.getLogger(), *(one for one in known if isinstance(one, logging.Logger))]
+    """Every logger at DEBUG, as an operator in trouble would set it; but vcrpy, which tells at length what it plays."""
+    known = [one for one in logging.root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    loggers = [logging.getLogger(), *known]
     before = [(logger, logger.level, logger.disabled) for logger in loggers]
     keeper = _Keeper(lines)
     for logger in loggers:
         if logger is logging.getLogger() or not logger.propagate:
             logger.addHandler(keeper)
-        logger.setLevel(logging.DEBUG)
+        logger.setLevel(logging.DEBUG if logger.name.partition(".")[0] != "vcr" else logging.WARNING)
         logger.disabled = False
     try:
         yield
@@ -142,9 +150,3 @@ def _all_logs(lines: list[str]) -> Iterator[None]:
             logger.removeHandler(keeper)
             logger.setLevel(level)
             logger.disabled = disabled
-
-
-def _forms(secret: str) -> Iterator[str]:
-    yield secret
-    yield quote(secret, safe="")
-    yield base64.b64encode(secret.encode()).decode().rstrip("=")

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 API_KEY = "sandbox"
@@ -27,6 +28,22 @@ class Sandbox:
     def reset(self) -> None:
         """Hold nothing again."""
         self._sandbox.reset()
+
+
+def recorder(folder: Path, *, record: bool) -> Any:
+    """vcrpy with the kit's scrubbing; cassettes stand in cassettes/ below the folder."""
+    import vcr
+
+    from misoflow.testing.tape import vcr_config
+
+    return vcr.VCR(cassette_library_dir=str(folder / "cassettes"), **vcr_config(record=record))
+
+
+def samples_beside(folder: Path) -> dict[str, Any]:
+    """Every sample below samples/ of the folder, by its file's name."""
+    from misoflow.testing.samples import load
+
+    return {path.stem: load(path) for path in sorted((folder / "samples").rglob("*.json"))}
 
 
 @contextlib.contextmanager

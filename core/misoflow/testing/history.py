@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 from misoflow.cli.explaining import explain_event
 from misoflow.connector import Connector, Event
 from misoflow.errors import Halt, MisoflowError, Retry
-from misoflow.testing.base import Given, fail, has_history, has_upstream, only_if
+from misoflow.testing import tape
+from misoflow.testing.base import Given, fail, has_cassette, has_history, has_upstream, only_if
 from misoflow.testing.deliveries import has_deliveries
 from misoflow.testing.judging import crash_of
-from misoflow.testing.pulling import Fault, Pulled, pull, streams_of
+from misoflow.testing.pulling import HOW_TO_RECORD, Fault, Pulled, cassette_of, pull, streams_of
 from misoflow.testing.samples import all_events, all_samples
-from misoflow.testing.subject import make
+from misoflow.testing.subject import make, secrets_of
 
 FAILURES = {
     "401": (Fault(status=401), Halt),
@@ -35,10 +37,10 @@ class HistoryContract(Given):
     """``backfill`` gives all there is, once, and says what kept it from doing so."""
 
     @only_if(has_history)
-    def test_backfill_is_complete(self) -> None:
+    def test_backfill_is_complete(self, request: pytest.FixtureRequest) -> None:
         """The pages hold as many different events as ``history`` says; each cursor is a text or None."""
         for stream, count in streams_of(self).items():
-            found = _whole(self, stream)
+            found = _whole(self, stream, record=request.config.getoption("--record-cassettes"))
             ids = found.ids()
             repeated = sorted({one for one in ids if ids.count(one) > 1})
             if repeated:
@@ -116,6 +118,20 @@ class HistoryContract(Given):
                 "the files) hold an event that is also in a sample"
             )
 
+    @only_if(has_cassette)
+    def test_cassette_is_clean_and_recent(self) -> None:
+        """No secret and no e-mail address is in the cassette; one older than 180 days is warned of."""
+        path = cassette_of(self)
+        text = path.read_text(encoding="utf-8")
+        forms = [form for secret in secrets_of(make(self).config) for form in tape.forms_of(secret)]
+        if any(form in text for form in forms):
+            fail(f"{path.name} holds a secret of `config`: {HOW_TO_RECORD}, or strike it out by hand")
+        people = sorted({found[0] for found in tape.EMAIL.finditer(text) if not found[0].endswith("@example.com")})
+        if people:
+            fail(f"{path.name} holds {len(people)} e-mail addresses: {HOW_TO_RECORD}, or strike them out by hand")
+        if old := tape.age(path):
+            warnings.warn(old, stacklevel=1)
+
     @only_if(has_upstream)
     @pytest.mark.parametrize("failure", FAILURES)
     def test_failures_are_classified(self, failure: str) -> None:
@@ -147,12 +163,13 @@ class _Place:
     proven: set[str]
 
 
-def _whole(contract: Given, stream: str) -> Pulled:
+def _whole(contract: Given, stream: str, *, record: bool = False) -> Pulled:
     """All pages of a stream; fails where they cannot be had or a cursor is none."""
-    found = pull(contract, stream)
+    found = pull(contract, stream, record=record)
     if found.error is not None:
         kind = type(found.error).__name__
-        fail(f"stream {stream!r} raised {kind} although the platform answered: {found.error}")
+        hint = f"\nIf the cassette does not hold the request: {HOW_TO_RECORD}" if contract.cassette else ""
+        fail(f"stream {stream!r} raised {kind} although the platform answered: {found.error}{hint}")
     for number, page in enumerate(found.pages, 1):
         if (
             not (page.cursor is None or isinstance(page.cursor, str))

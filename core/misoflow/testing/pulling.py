@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from misoflow.backfill.pull import as_async
 from misoflow.connector import Connector, Event, Page, Slice
-from misoflow.testing.base import Given, fail
-from misoflow.testing.subject import MemoryState, make, no_waiting
+from misoflow.testing import tape
+from misoflow.testing.base import Given, fail, folder_of
+from misoflow.testing.subject import MemoryState, make, no_waiting, secrets_of
 
+HOW_TO_RECORD = "with real settings in `config` run pytest --record-cassettes -k test_backfill_is_complete"
 ENDLESS = 10_000
 """Requests or pages after which a pull is taken for one that never ends."""
 
@@ -47,25 +50,39 @@ class Pulled:
         return [event.id for event in self.events()]
 
 
-class Upstream(httpx.AsyncBaseTransport):
-    """``upstream`` of the contract in place of the network; answers with ``fault`` at request number ``at``."""
+class _Platform:
+    """What a connector's requests meet: a failure at request number ``at``, else whatever answers."""
 
-    def __init__(self, contract: Given, pulled: Pulled, fault: Fault | None, at: int) -> None:
-        self._contract = contract
+    def __init__(self, pulled: Pulled, fault: Fault | None, at: int) -> None:
         self._pulled = pulled
         self._fault = fault
         self._at = at
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await request.aread()
+    def failure(self, request: httpx.Request) -> Fault | None:
+        """Note a request; how it fails, if it does. Raises for a lost connection."""
         requests = self._pulled.requests
         requests.append(request)
         if len(requests) > ENDLESS:
             fail(f"`backfill` made {ENDLESS} requests and was not done: does it follow the cursor of the answers?")
-        if self._fault is not None and len(requests) == self._at:
-            if self._fault.lost:
-                raise httpx.ReadError("the connection was lost", request=request)
-            return _unread(httpx.Response(self._fault.status, headers=self._fault.headers, content=self._fault.body))
+        if self._fault is None or len(requests) != self._at:
+            return None
+        if self._fault.lost:
+            raise tape.Lost("the connection was lost")
+        return self._fault
+
+
+class _Upstream(httpx.AsyncBaseTransport):
+    """``upstream`` of the contract in place of the network."""
+
+    def __init__(self, contract: Given, platform: _Platform) -> None:
+        self._contract = contract
+        self._platform = platform
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        failure = self._platform.failure(request)
+        if failure is not None:
+            return _unread(httpx.Response(failure.status, headers=failure.headers, content=failure.body))
         answer: Any = self._contract.upstream(request)
         return _unread(await answer if inspect.isawaitable(answer) else answer)
 
@@ -116,13 +133,17 @@ def pull(
     state: MemoryState | None = None,
     fault: Fault | None = None,
     at: int = 0,
+    record: bool = False,
 ) -> Pulled:
-    """All pages from ``cursor`` on, or up to what was raised; by a new connector."""
+    """All pages from ``cursor`` on, or up to what was raised; by a new connector.
+
+    ``record``: a cassette is not played but written, from the platform itself.
+    """
     found = Pulled(state=state or MemoryState())
 
     async def run() -> None:
         try:
-            async with equipped(contract, found, fault, at) as connector:
+            async with equipped(contract, found, fault, at, record=record) as connector:
                 async for page in as_async(connector.backfill(part_of(contract, stream, cursor))):
                     found.pages.append(page)
                     if len(found.pages) > ENDLESS:
@@ -130,22 +151,49 @@ def pull(
         except Exception as error:
             found.error = error
 
-    with no_waiting():
+    with nullcontext() if record else no_waiting():
         asyncio.run(run())
     return found
 
 
 @asynccontextmanager
-async def equipped(contract: Given, found: Pulled, fault: Fault | None, at: int) -> AsyncIterator[Connector[Any]]:
-    """A new connector whose ``http`` reaches the contract's platform; what it asks for is kept in ``found``."""
-    transport = None
+async def equipped(
+    contract: Given, found: Pulled, fault: Fault | None = None, at: int = 0, *, record: bool = False
+) -> AsyncIterator[Connector[Any]]:
+    """A new connector that reaches the contract's platform only; what it asks for is kept in ``found``."""
+    platform = _Platform(found, fault, at)
     if type(contract).upstream is not Given.upstream:
-        transport = Upstream(contract, found, fault, at)
-    connector = make(contract, transport=transport, state=found.state)
+        connector = make(contract, transport=_Upstream(contract, platform), state=found.state)
+        playing: AbstractContextManager[None] = nullcontext()
+    elif contract.cassette:
+        connector = make(contract, transport=httpx.AsyncHTTPTransport(), state=found.state)
+        playing = _playing(contract, connector, platform, record=record)
+    else:
+        connector, playing = make(contract, state=found.state), nullcontext()
     try:
-        yield connector
+        with playing:
+            yield connector
     finally:
         await connector.http.close()
+
+
+def cassette_of(contract: Given) -> Path:
+    """The cassette's file; fails the test where there is none yet."""
+    path = folder_of(type(contract)) / contract.cassette
+    if not path.is_file():
+        fail(f"the cassette {contract.cassette} does not exist: {HOW_TO_RECORD}")
+    return path
+
+
+def _playing(
+    contract: Given, connector: Connector[Any], platform: _Platform, *, record: bool
+) -> AbstractContextManager[None]:
+    def answer(request: Any) -> dict[str, Any] | None:
+        failure = platform.failure(tape.as_request(request))
+        return tape.as_answer(failure.status, dict(failure.headers), failure.body) if failure else None
+
+    path = folder_of(type(contract)) / contract.cassette if record else cassette_of(contract)
+    return tape.playing(path, secrets_of(connector.config), record=record, answer=answer)
 
 
 def _moment(day: Any) -> datetime:
