@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from misoflow.pipeline import Packed, pack_event, pack_request, unpack
 
 from tests.authors.kit import Author
 
+ROOT = Path(__file__).resolve().parents[2]
 CAME = datetime(2026, 9, 1, 10, 5, tzinfo=UTC)
 WHY = "$.qty: 'qty' is missing"
 
@@ -33,6 +35,14 @@ def test_an_event_becomes_a_sample_that_wants_it_translated() -> None:
         "events": [{"id": "e9", "topic": "cart.added", "outcome": "translated"}],
     }
     assert is_sample(made)
+
+
+def test_the_page_on_dead_letters_shows_what_is_made() -> None:
+    page = (ROOT / "docs" / "authors" / "dead-letters.md").read_text()
+    (shown,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    told = json.loads(shown)
+    died = letter(told["event"]["data"])
+    assert from_letter(died, told["note"].removeprefix("died of: ")) == told
 
 
 def test_a_delivery_that_could_not_be_split_becomes_one_with_its_request() -> None:

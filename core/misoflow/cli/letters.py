@@ -119,7 +119,8 @@ def _sample(out: Output, letter: Any, packed: Any, settings: Any) -> None:
     instance = Instances(settings).get(letter.instance)
     if letter.kind == "reject" and instance is not None:
         found = sampling.explain_sample(instance.connector, made, instance)["events"]
-        if not any(event["reason"] == letter.reason for event in found):
+        reason = sampling.LINE.sub("", letter.reason)
+        if not any(sampling.LINE.sub("", event["reason"] or "") == reason for event in found):
             out.say("today's code, or the replaced values, do not show this fault any more")
 
 
