@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -44,6 +45,9 @@ class Acme(Connector[AcmeConfig]):
         yield Event(request.json()["id"], "cart.added", request.json())
 
     def translate(self, event: Event) -> Iterator[Record]:
+        from {helper} import QUANTITY as again  # late: the code before must go on even so
+
+        assert again == QUANTITY
         yield AddToCart(product_ids=[event.data["sku"]], quantities=[QUANTITY], anonymous_id="v",
                         timestamp="2026-01-01T00:00:00Z")
 
@@ -66,6 +70,7 @@ class Dev:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
         )
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -126,7 +131,12 @@ def deliver(base: str, secret: str, body: bytes = b'{"id": "1", "sku": "p"}') ->
     return send(base, "toyshop", request).status
 
 
-def test_a_session_from_the_first_delivery_to_ctrl_c(distribution: Path) -> None:
+def test_a_session_from_the_first_delivery_to_ctrl_c(
+    distribution: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     amounts = distribution / "misoflow_toyshop" / "amounts.py"
     with running(str(distribution), cwd=distribution.parent) as dev:
         base, secret = dev.start()
@@ -136,7 +146,9 @@ def test_a_session_from_the_first_delivery_to_ctrl_c(distribution: Path) -> None
         refused = dev.next()["delivery"]
         assert (refused["outcome"], refused["status"]) == ("refused", 401)
         assert refused["why"] == "the signature does not match"
-        amounts.write_text("QUANTITY = 2\n")  # a module that the connector imports, the same size
+        before = amounts.stat().st_mtime_ns
+        amounts.write_text("QUANTITY = 2\n")  # a module that the connector imports: the same size, the same second
+        os.utime(amounts, ns=(before + 1, before + 1))
         assert dev.next() == {"reloaded": True, "why": None}
         assert deliver(base, secret) == 200
         assert dev.quantities() == [2]
@@ -158,6 +170,8 @@ def test_a_session_from_the_first_delivery_to_ctrl_c(distribution: Path) -> None
         assert dev.process.wait(WAIT) == 0
         assert dev.process.stderr is not None
         assert "Traceback" not in dev.process.stderr.read()
+    assert list(temporary.iterdir()) == []
+    assert list(distribution.rglob("__pycache__")) == []
 
 
 def test_new_code_takes_part_in_verify(distribution: Path) -> None:
@@ -194,6 +208,38 @@ def test_send_sends_the_sample_again_after_each_save(distribution: Path) -> None
         assert dev.quantities() == [20]
 
 
+def test_save_keeps_each_delivery_once_and_nobody_in_it(distribution: Path) -> None:
+    folder = distribution / "tests" / "samples"
+    with running(".", "--save", "tests/samples", cwd=distribution) as dev:
+        base, secret = dev.start()
+        body = b'{"id": "1", "sku": "p", "email": "jo@shop.example"}'
+        for body in (body, body, b'{"id": "2", "sku": "p"}'):
+            assert deliver(base, secret, body) == 200
+            assert dev.quantities() == [1]
+        assert deliver(base, secret, b'{"id": "3"}') == 200
+        dev.next()
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.process.wait(WAIT) == 0
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "cart-added-2.json",
+        "cart-added-3.json",
+        "cart-added.json",
+    ]
+    first = json.loads((folder / "cart-added.json").read_text())
+    assert first["source"] == "recorded by misoflow dev"
+    assert first["body"] == {"id": "1", "sku": "p", "email": "removed"}
+    (event,) = first["events"]
+    assert event["records"][0]["record"]["product_ids"] == ["p"]
+    (last,) = json.loads((folder / "cart-added-3.json").read_text())["events"]
+    assert last == {
+        "id": "3",
+        "topic": "cart.added",
+        "outcome": "rejected",
+        "reason": "KeyError 'sku'",
+        "path": "$",
+    }
+
+
 def test_a_module_file_and_a_setting_that_was_given(tmp_path: Path) -> None:
     (tmp_path / "amounts.py").write_text("QUANTITY = 1\n")
     (tmp_path / "toyshop.py").write_text(ACME.format(helper="amounts"))
@@ -207,6 +253,10 @@ def test_a_module_file_and_a_setting_that_was_given(tmp_path: Path) -> None:
         assert dev.next()["reloaded"] is True
         assert deliver(base, "my-own") == 200
         assert dev.quantities() == [5]
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.process.wait(WAIT) == 0
+        assert dev.process.stderr is not None
+        assert "my-own" not in dev.process.stderr.read()
 
 
 def test_an_installed_connector_by_name(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def test_a_delivery_that_could_not_be_split_becomes_one_with_its_request() -> No
 def test_who_is_who_stays_visible_and_nobody_is() -> None:
     found = scrubbed(
         {
+            "path": "/users/u-773451/orders",  # known for whose only further on
             "user_id": "u-773451",
-            "path": "/users/u-773451/orders",
             "link": "https://shop.example/x?u=1",
             "from": "jo@shop.example",
             "to": "jo@shop.example, al@shop.example",
