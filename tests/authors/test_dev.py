@@ -212,8 +212,8 @@ def test_save_keeps_each_delivery_once_and_nobody_in_it(distribution: Path) -> N
     folder = distribution / "tests" / "samples"
     with running(".", "--save", "tests/samples", cwd=distribution) as dev:
         base, secret = dev.start()
-        body = b'{"id": "1", "sku": "p", "email": "jo@shop.example"}'
-        for body in (body, body, b'{"id": "2", "sku": "p"}'):
+        personal = b'{"id": "1", "sku": "p", "email": "jo@shop.example"}'
+        for body in (personal, personal, b'{"id": "2", "sku": "p"}'):
             assert deliver(base, secret, body) == 200
             assert dev.quantities() == [1]
         assert deliver(base, secret, b'{"id": "3"}') == 200
