@@ -18,6 +18,7 @@ from misoflow.inbox import Inbox
 from misoflow.vault import Vault
 
 from misoflow_webhooks.admin import admin_app
+from misoflow_webhooks.ledger import Ledger
 from misoflow_webhooks.metrics import Metrics, StatusCollector
 from misoflow_webhooks.protocol import DeadlineProtocol, Deadlines
 from misoflow_webhooks.receiver import Receiver
@@ -90,7 +91,7 @@ async def serve(
         metrics = Metrics()
         inbox.watch_commits(metrics.committed)
         metrics.add(StatusCollector(engine_figures(settings, vault)))
-        receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics)
+        receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics, Ledger(settings, vault))
         with contextlib.ExitStack() as sockets:
             public = sockets.enter_context(listen(host, port))
             admin = sockets.enter_context(listen(ADMIN_HOST, admin_port))
