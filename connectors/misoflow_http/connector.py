@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 MAX_BODY = 16 * MIB
 API = "miso"
 INTERACTIONS = "v1/interactions"
-ANY = ("GET", "POST", "DELETE")
+ELSEWHERE = ("GET", "POST")
 
 
 class Http(Connector[HttpConfig]):
@@ -45,6 +45,9 @@ class Http(Connector[HttpConfig]):
                 routes.append(replace(api, path=f"v1/{kind}/_delete"))
                 routes.append(replace(api, path=f"v1/{kind}/_status/*", methods=("GET",), ledger=True))
                 routes.append(replace(api, path=f"v1/{kind}/*", methods=("DELETE",)))
+        if config.api_key or config.publishable_key:
+            # whoever has a key and asks for something else is told where that is
+            routes += [replace(api, path=path, methods=ELSEWHERE) for path in ("v1/*", "v1/*/*", "v1/*/*/*")]
         return tuple(routes)
 
     def verify(self, request: Request) -> None:
@@ -56,7 +59,7 @@ class Http(Connector[HttpConfig]):
         if not is_one_of(given, self.config.api_key):
             if not is_one_of(given, self.config.publishable_key):
                 raise Unauthorized("the api_key is not one of this instance's")
-            if (request.method, request.path) != ("POST", INTERACTIONS):
+            if upload.kind_of(request) is not None and (request.method, request.path) != ("POST", INTERACTIONS):
                 raise Unauthorized("a publishable_key opens POST /v1/interactions only")
         upload.call_of(request)
 

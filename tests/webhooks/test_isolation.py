@@ -103,6 +103,7 @@ HTTP = {
     "v1/users/_delete": _upload("v1/users/_delete", {"data": {"user_ids": ["u"]}}),
     "v1/products/_status/*": _upload("v1/products/_status/1", {}),
     "v1/users/_status/*": _upload("v1/users/_status/1", {}),
+    **{path: _upload(path.replace("*", "other"), {}) for path in ("v1/*", "v1/*/*", "v1/*/*/*")},
 }
 
 ROUTES: dict[str, tuple[Callable[[str], dict[str, Any]], dict[str, Callable[[dict[str, str], str], Sent]]]] = {
@@ -124,10 +125,12 @@ CASES = [
     for connector in ROUTES
     for route in made(connector, "alpha")[0](made(connector, "alpha")[1]).routes
     for method in route.methods
-    if not route.ledger
+    if not route.ledger and route.path not in ("v1/*", "v1/*/*", "v1/*/*/*")
 ]
 LEDGERS = [("http", "v1/products/_status/*", "GET"), ("http", "v1/users/_status/*", "GET")]
 """Routes that take nothing in, but tell of what was."""
+ELSEWHERE = [("http", path, method) for path in ("v1/*", "v1/*/*", "v1/*/*/*") for method in ("GET", "POST")]
+"""Routes that take nothing in, but tell who has a key where to ask."""
 
 
 def test_every_route_is_listed_here() -> None:
@@ -172,13 +175,20 @@ def test_a_genuine_delivery_opens_its_own_instance_only(two: Server, path: str, 
         assert [delivery.instance for delivery in stored[before:]] == [own]
 
 
-@pytest.mark.parametrize(("two", "path", "method"), [*CASES, *LEDGERS], indirect=["two"])
+@pytest.mark.parametrize(("two", "path", "method"), [*CASES, *LEDGERS, *ELSEWHERE], indirect=["two"])
 def test_strangers_learn_nothing(two: Server, path: str, method: str) -> None:
     sent = ROUTES[two.connector][1][path](dict.fromkeys(("secret", "token", "key"), "x" * 30), method)
     known, unknown = send(two, "alpha", sent), send(two, "nobody", sent)
     assert known.status == unknown.status == 401
     assert known.headers.keys() - {"access-control-allow-origin"} == unknown.headers.keys()
     assert b"alpha" not in known.body
+    assert not two.stored()
+
+
+@pytest.mark.parametrize(("two", "path", "method"), ELSEWHERE, indirect=["two"])
+def test_what_is_asked_of_the_wrong_house_is_not_taken_in(two: Server, path: str, method: str) -> None:
+    answer = send(two, "alpha", HTTP[path](secrets("alpha"), method))
+    assert (answer.status, answer.json["message"][-4:]) == (400, "else")
     assert not two.stored()
 
 
