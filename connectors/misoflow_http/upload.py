@@ -119,7 +119,7 @@ def events(request: Request) -> Iterator[Event]:
     arrival = str(int(request.received_at.timestamp() * 1000)) if request.received_at else ""
     key = digest(request.path.encode(), request.body)
     if is_dry(request):
-        yield Event(f"{key}-{arrival}", DRY_RUN, {"records": len(call.items)})
+        yield Event(f"dry-{key}", DRY_RUN, {"records": len(call.items)})
         return
     if call.verb == "delete":
         for index, item in enumerate(call.items):
