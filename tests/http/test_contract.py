@@ -1,4 +1,4 @@
-"""The connector keeps the contract of all connectors: Miso's uploads, what is kept of them, and JSON in three proofs."""
+"""The connector keeps the contract of all connectors: calls of Miso's API, and JSON in all its proofs."""
 
 from __future__ import annotations
 
