@@ -5,6 +5,10 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import os
+import re
+import shutil
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,10 +23,12 @@ from misoflow.vault import Vault
 from tests.harness.world import World
 from tests.http.kit import AT, KEY, PAGE_KEY, SECRET, like
 from tests.real.expected import settled
+from tools.generate_mapping_docs import DOCS
 
 if TYPE_CHECKING:
     from tests.conftest import StartWorld
 
+PAGE = DOCS / "http.md"
 TOML = f"""
 [instances.site]
 connector = "http"
@@ -247,6 +253,16 @@ def test_keys_stand_neither_in_what_is_stored_nor_in_logs(world: World) -> None:
     assert KEY not in everything
     assert PAGE_KEY not in everything
     assert any(letter.path == "$.data[0].user_id" for letter in letters)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the guide shows a call by curl, which is not installed")
+def test_the_guides_call_works(world: World) -> None:
+    (command,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    before = settled(world, "site", 0)["accepted"]
+    command = command.replace("https://<your host>", world.hooks)
+    done = subprocess.run(["sh", "-c", command], env={**os.environ, "SITE_KEY": KEY}, capture_output=True, text=True)
+    assert json.loads(done.stdout) == {"message": "success"}
+    settled(world, "site", before + 1)
 
 
 def test_json_by_rules_of_a_signed_webhook(world: World) -> None:
