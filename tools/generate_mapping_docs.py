@@ -14,6 +14,7 @@ import msgspec
 from misoflow.bulk.cells import OPEN, converted
 from misoflow.records import INTERACTIONS, Product, User
 from misoflow_files import FilesConfig
+from misoflow_http import HttpConfig
 from misoflow_mixpanel import mapping as mixpanel
 from misoflow_mixpanel import profiles
 from misoflow_mixpanel.config import Cohorts, MixpanelConfig, Zone
@@ -150,6 +151,10 @@ def files_blocks() -> dict[str, str]:
     return {"topics": topics_table(FILES_TOPICS), "settings": settings_table(FilesConfig), "cells": cells_table()}
 
 
+def http_blocks() -> dict[str, str]:
+    return {"settings": settings_table(HttpConfig)}
+
+
 def segment_blocks() -> dict[str, str]:
     """Marker -> the Markdown that belongs between it and its end."""
     return {
@@ -199,6 +204,7 @@ PAGES: dict[Path, Callable[[], dict[str, str]]] = {
     DOCS / "segment.md": segment_blocks,
     DOCS / "mixpanel.md": mixpanel_blocks,
     DOCS / "files.md": files_blocks,
+    DOCS / "http.md": http_blocks,
 }
 
 

@@ -47,6 +47,9 @@ class Route:
     whether ``verify`` proves the sender: malformed JSON is 400 where it does not, and a dead letter behind
     a 2xx where it does. ``max_body`` is in bytes as sent, ``max_inflated`` after gunzip. ``keep`` names
     the (lower-case) headers stored with the delivery beside content-type; never one that holds a secret.
+    ``hide`` names the query fields that ``verify`` reads and that are not stored: keys. ``ledger``: nothing is
+    taken in here; the last segment is the ``Request.delivery`` of an earlier one of this instance, and ``answer``
+    gets ``Request.fates``. One that is not known (any more) is a 404.
     """
 
     path: str = ""
@@ -57,6 +60,19 @@ class Route:
     max_inflated: int = 64 * MIB
     keep: tuple[str, ...] = ()
     cors: bool = False
+    hide: tuple[str, ...] = ()
+    ledger: bool = False
+
+
+class Fate(Struct, frozen=True):
+    """What became of one event: ``delivered``, ``skipped``, ``suppressed``, ``erased``, ``dead`` or ``pending``.
+
+    A dead one has a reason and a path, as its dead letter.
+    """
+
+    state: str
+    reason: str = ""
+    path: str = ""
 
 
 class Request(Struct, frozen=True):
@@ -67,11 +83,15 @@ class Request(Struct, frozen=True):
     """Lower-case names. After storage only content-type and the route's ``keep`` are left."""
     channel: str = "webhook"
     path: str = ""
-    """The lower-case path below ``/hooks/<instance>/``."""
+    """The path below ``/hooks/<instance>/``: lower-case, but for what stands in the place of a ``*``."""
     method: str = "POST"
     query: Mapping[str, str] = field(default_factory=dict)
     received_at: datetime | None = None
     """When the receiver had read it; UTC. None only before it is stored."""
+    delivery: int = 0
+    """In ``answer`` only: the number under which it was stored."""
+    fates: tuple[Fate, ...] = ()
+    """In ``answer`` on a ``ledger`` route only: one for each event of the delivery asked for, in their order."""
 
     def header(self, name: str) -> str:
         """The header's value, or "" where it is absent."""
@@ -201,7 +221,7 @@ class Connector(ABC, Generic[C]):
         return ""
 
     def answer(self, request: Request) -> Any:
-        """The body of a 2xx answer, as JSON; pure. Never decides the status."""
+        """The body of a 2xx answer, as JSON; pure. Never decides the status. The delivery is stored by then."""
         return {"success": True}
 
     async def install(self) -> None:

@@ -8,6 +8,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
+from misoflow import paths
 from misoflow.privacy import cleaned, plain
 
 MAX_PRODUCT_ID = 512
@@ -16,6 +17,14 @@ LARGEST_EXACT = 2**53
 UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
 Json = dict[str, Any]
 _DIGITS = frozenset("0123456789.,-+")
+
+
+def path_getter(path: str) -> paths.Getter:
+    """A function from JSON to what stands at ``$.a.b[0]`` or ``a.b[0]`` in it, None where there is nothing.
+
+    ValueError when it is no path. The paths of rules are the same.
+    """
+    return paths.path_getter(path)
 
 
 def key_of(text: str) -> str:

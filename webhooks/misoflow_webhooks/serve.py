@@ -18,6 +18,7 @@ from misoflow.inbox import Inbox
 from misoflow.vault import Vault
 
 from misoflow_webhooks.admin import admin_app
+from misoflow_webhooks.ledger import Ledger
 from misoflow_webhooks.metrics import Metrics, StatusCollector
 from misoflow_webhooks.protocol import DeadlineProtocol, Deadlines
 from misoflow_webhooks.receiver import Receiver, Watch
@@ -96,7 +97,8 @@ async def serve(
         metrics = Metrics()
         inbox.watch_commits(metrics.committed)
         metrics.add(StatusCollector(engine_figures(settings, vault)))
-        receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics, watch)
+        ledger = Ledger(settings, vault)
+        receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics, ledger=ledger, watch=watch)
         with contextlib.ExitStack() as sockets:
             if beside is not None:
                 sockets.callback(asyncio.ensure_future(beside(receiver)).cancel)

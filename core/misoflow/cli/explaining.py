@@ -15,9 +15,15 @@ from misoflow.encode import encode
 from misoflow.errors import ConfigError, Reject
 from misoflow.instances import Instance
 from misoflow.pipeline import DELIVERY, HOOKED_AWAY, describe
-from misoflow.records import ForgetUser, Interaction, Product, RemoveProduct, User
+from misoflow.records import ForgetUser, Interaction, Product, RemoveProduct, RemoveUser, User
 
-KINDS = {Product: "product", User: "user", ForgetUser: "forget_user", RemoveProduct: "remove_product"}
+KINDS = {
+    Product: "product",
+    User: "user",
+    ForgetUser: "forget_user",
+    RemoveProduct: "remove_product",
+    RemoveUser: "remove_user",
+}
 STAND_IN = "a-stand-in-for-a-secret-that-explain-does-not-need"
 
 
