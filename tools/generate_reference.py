@@ -32,7 +32,7 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "The connector": ("What you subclass.", ("Connector", "Config")),
     "What goes in and comes out": (
         "Plain values; the engine makes deliveries and slices, you make events and pages.",
-        ("Request", "Event", "Slice", "Page", "Stream", "Route", "Problem"),
+        ("Request", "Event", "Slice", "Page", "Stream", "Route", "Problem", "Fate"),
     ),
     "What a connector is handed": (
         "Not imported but found at `self`: `self.http`, `self.budget`, `self.state` and `self.rules`. None of them "

@@ -19,7 +19,7 @@ timestamp="2026-11-01T10:00:00Z")`. A field that is left out, or `None`, is not 
 texts with a zone. An interaction needs a `user_id` or an `anonymous_id`, and a `timestamp`.
 """
 LITTLE = {
-    "Record": "`Interaction`, `Product`, `User`, `ForgetUser` and `RemoveProduct`: what `translate` yields.",
+    "Record": "`Interaction`, `Product`, `User`, `ForgetUser`, `RemoveProduct` and `RemoveUser`: what `translate` yields.",
     "Interaction": "Any of the interactions below, for annotations.",
     "INTERACTIONS": 'Miso\'s name of each interaction type → its class, such as `INTERACTIONS["like"]`.',
 }
@@ -103,7 +103,7 @@ def records_section() -> str:
     parts = [INTRO, little + "\n"]
     parts += ["### Interactions\n", interactions_table(), "Fields of every interaction:\n", fields_table(shared())]
     parts += ["Fields of some:\n", fields_table(own_fields())]
-    for name in ("Product", "User", "ForgetUser", "RemoveProduct"):
+    for name in ("Product", "User", "ForgetUser", "RemoveProduct", "RemoveUser"):
         cls = getattr(misoflow, name)
         doc = (cls.__doc__ or "").replace("``", "`").strip()
         parts += [f"### {name}\n", f"{doc}\n", fields_table(structs_fields(cls), required_of(cls))]
