@@ -19,7 +19,7 @@ timestamp="2026-11-01T10:00:00Z")`. A field that is left out, or `None`, is not 
 texts with a zone. An interaction needs a `user_id` or an `anonymous_id`, and a `timestamp`.
 """
 LITTLE = {
-    "Record": "`Interaction`, `Product`, `User`, `ForgetUser`, `RemoveProduct` and `RemoveUser`: what `translate` yields.",
+    "Record": "What `translate` yields: `Interaction`, `Product`, `User`, `ForgetUser`, `RemoveProduct`, `RemoveUser`.",
     "Interaction": "Any of the interactions below, for annotations.",
     "INTERACTIONS": 'Miso\'s name of each interaction type → its class, such as `INTERACTIONS["like"]`.',
 }
