@@ -282,6 +282,13 @@ TRANSLATE = [
         'case "product.removed" if "sku" in item:',
     ),
     Plant(
+        "translate ends the process",
+        "test_survives_malformed_events",
+        "raised SystemExit",
+        'lines = item["lines"]',
+        'lines = item["lines"] or exit(1)',
+    ),
+    Plant(
         "translate crashes on an empty cart",
         "test_survives_malformed_events",
         "raised ZeroDivisionError",
@@ -363,6 +370,20 @@ HISTORY = [
         "gave 4 events of the 5",
         PAGE,
         f'if cursor != "end":\n                {PAGE}',
+    ),
+    Plant(
+        "each slice pulls from the beginning",
+        "test_backfill_asks_for_its_slice",
+        "whatever the slice's start is",
+        '"from": part.start.isoformat(),',
+        '"from": "2020-01-01",',
+    ),
+    Plant(
+        "the slice's end is not asked for",
+        "test_backfill_asks_for_its_slice",
+        "whatever the slice's end is",
+        ' "to": part.end.isoformat(),',
+        "",
     ),
     Plant("a page comes twice", "test_backfill_is_complete", "more than once", PAGE, f"{PAGE}\n            {PAGE}"),
     Plant(

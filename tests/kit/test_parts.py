@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import misoflow.cli.explaining
+import misoflow.testing.needed
 import pytest
 from misoflow.testing import guarded, vcr_config
 from misoflow.testing.miso import complaint
@@ -288,3 +290,9 @@ def test_what_the_vcr_configuration_strikes_out() -> None:
     first, second, third = seen["body"]["string"].decode().removesuffix(": SCRUBBED").split(" and ")
     assert first == second != third
     assert first.endswith("@example.com")
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"'pytest': pip install 'misoflow\[testing\]'"):
+        importlib.reload(misoflow.testing.needed)
