@@ -208,7 +208,7 @@ def _resumable(whole: Pulled) -> Iterator[_Place]:
     before: str | None = None
     proven: set[str] = set()
     for number, page in enumerate(whole.pages, 1):
-        if page.cursor == before:
+        if page.cursor in (before, None):  # None begins anew, which repeats and loses nothing
             continue
         before = page.cursor
         proven |= {event.id for event in page.events}
