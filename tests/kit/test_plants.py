@@ -84,7 +84,7 @@ def test_every_contract_test_has_a_bug_to_kill() -> None:
 def test_what_is_asked_again_and_comes_is_no_failure(toy: Path, pytester: pytest.Pytester) -> None:
     again = guarded_get(f"except Retry:\n                {GET}")
     plant(toy, Plant("", "", "", GET, f"from misoflow import Retry\n            {again}"))
-    pytester.runpytest_inprocess("-k", "failures_are").assert_outcomes(passed=5)
+    pytester.runpytest_inprocess("-k", "failures_are").assert_outcomes(passed=6)
 
 
 def test_a_class_without_a_connector_says_so(toy: Path, pytester: pytest.Pytester) -> None:
