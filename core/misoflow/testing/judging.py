@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from misoflow.testing.miso import complaint
 from misoflow.testing.mutations import Mutation, leaves, mutations
 from misoflow.testing.samples import Sample, all_events, body_of
 
+CRASHES = (Exception, SystemExit, asyncio.CancelledError)
 WORDS = re.compile(r"\w+")
 NO_REASON = "the connector makes nothing of it"
 REJECTED_WHOLE = {"topic": "", "outcome": "rejected"}
@@ -56,7 +58,7 @@ class Judge:
             found = list(self._connector.events(request))
         except (Reject, *DATA_ERRORS):
             return [REJECTED_WHOLE], ""
-        except Exception as error:
+        except CRASHES as error:
             return [], _crash("events", error)
         if not all(isinstance(one.id, str) and isinstance(one.topic, str) for one in found):
             return [REJECTED_WHOLE], ""  # the engine takes no event without a name
@@ -65,7 +67,10 @@ class Judge:
     def _of_events(self, events: list[Event]) -> tuple[Outcomes, str]:
         outcomes = []
         for event in events:
-            outcome = explain_event(self._connector, event, self._sample.received_at)
+            try:
+                outcome = explain_event(self._connector, event, self._sample.received_at)
+            except CRASHES as error:
+                return [], _crash("translate", error)
             if outcome["outcome"] == "rejected" and (crash := crash_of(self._connector, event)):
                 return [], crash
             outcomes.append(outcome)
@@ -116,7 +121,7 @@ def crash_of(connector: Connector[Any], event: Event) -> str:
         list(connector.translate(event))
     except (Reject, *DATA_ERRORS):
         return ""
-    except Exception as error:
+    except CRASHES as error:
         return _crash("translate", error)
     return ""
 
@@ -137,7 +142,7 @@ def words(texts: Iterable[str]) -> set[str]:
     return {word.casefold() for text in texts for word in WORDS.findall(text)}
 
 
-def _crash(verb: str, error: Exception) -> str:
+def _crash(verb: str, error: BaseException) -> str:
     return (
         f"`{verb}` raised {type(error).__name__}, which counts as a bug of the connector: raise Reject about bad data"
     )

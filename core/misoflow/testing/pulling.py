@@ -125,6 +125,12 @@ def part_of(contract: Given, stream: str, cursor: str | None = None) -> Slice:
     return Slice(stream, _moment(start), _moment(end), cursor)
 
 
+def asked_for(contract: Given, part: Slice) -> list[tuple[str, str, bytes]]:
+    """Method, URL and body of what is asked for a slice, whatever comes of it."""
+    found = _pulled(contract, part, Pulled())
+    return [(request.method, str(request.url), request.content) for request in found.requests]
+
+
 def pull(
     contract: Given,
     stream: str,
@@ -139,12 +145,17 @@ def pull(
 
     ``record``: a cassette is not played but written, from the platform itself.
     """
-    found = Pulled(state=state or MemoryState())
+    part = part_of(contract, stream, cursor)
+    return _pulled(contract, part, Pulled(state=state or MemoryState()), fault, at, record=record)
 
+
+def _pulled(
+    contract: Given, part: Slice, found: Pulled, fault: Fault | None = None, at: int = 0, *, record: bool = False
+) -> Pulled:
     async def run() -> None:
         try:
             async with equipped(contract, found, fault, at, record=record) as connector:
-                async for page in as_async(connector.backfill(part_of(contract, stream, cursor))):
+                async for page in as_async(connector.backfill(part)):
                     found.pages.append(page)
                     if len(found.pages) > ENDLESS:
                         fail(f"`backfill` gave {ENDLESS} pages and was not done: does its cursor move?")
