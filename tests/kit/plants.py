@@ -45,6 +45,27 @@ def guarded_get(handler: str) -> str:
     return f"try:\n                {GET}\n            {handler}"
 
 
+STREAMED = """import json
+            from misoflow import Halt, Retry
+            chunks = []
+            try:
+                async with self.http.stream(
+                    "GET", f"https://{self.config.shop}/events", params=params, headers=headers
+                ) as raw:
+                    if raw.status_code in (401, 403):
+                        raise Halt("locked", "give a token")
+                    if raw.status_code != 200:
+                        raise Retry("busy", float(raw.headers.get("retry-after", 0)) or None)
+                    async for chunk in raw.aiter_raw():
+                        chunks.append(chunk)
+            except Retry:
+                if not chunks:
+                    raise
+            whole = b"".join(chunks)
+            whole = whole if whole.endswith(b"}") else b'{"events": [], "next": ""}'
+            answer = type("Answer", (), {"status": 200, "json": lambda self: json.loads(whole)})()"""
+
+
 VERIFY = [
     Plant("verify does nothing", "test_refuses_a_changed_body", "let in", SIGNED, ""),
     Plant(
@@ -148,7 +169,7 @@ EVENTS = [
     Plant(
         "malformed events are left out",
         "test_survives_malformed_events",
-        "nothing says why",
+        "of 3 events 2 were left",
         "yield self._event(item)\n\n",
         "if isinstance(item, dict):\n                yield self._event(item)\n\n",
     ),
@@ -413,6 +434,20 @@ HISTORY = [
         "as if nothing had happened",
         GET,
         guarded_get("except Exception:\n                return"),
+    ),
+    Plant(
+        "half of an answer is taken for all of it",
+        "test_failures_are_classified",
+        "answered with cut",
+        GET,
+        STREAMED,
+    ),
+    Plant(
+        "a page's events are no list",
+        "test_backfill_is_complete",
+        "with a list of events",
+        '[self._event(item) for item in body["events"]], cursor)',
+        '(self._event(item) for item in body["events"]), cursor)',
     ),
     Plant(
         "what failed is asked again, but not where it failed",
