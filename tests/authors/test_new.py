@@ -44,6 +44,7 @@ def test_a_new_connector_is_installed_green_and_clean(kind: str, author: Author,
     author.run(python, "-m", "ruff", "check", ".", cwd=folder)
     author.run(python, "-m", "ruff", "format", "--check", ".", cwd=folder)
     author.run(python, "-m", "mypy", "--strict", "--cache-dir", str(author.venv / "mypy"), ".", cwd=folder)
+    assert f"{name} 0.1.0: Bronze" in author.run("misoflow", "connectors", name, "--tier", cwd=tmp_path)
     listed = [json.loads(line) for line in author.run("misoflow", "connectors", "--json", cwd=tmp_path).splitlines()]
     assert {"name": name, "version": "0.1.0", "distribution": folder.name, "instances": []} in listed
 

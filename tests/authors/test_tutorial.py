@@ -81,8 +81,6 @@ class Reader:
         if line.startswith(PASSED_ALREADY):
             return ""
         line, _, remark = line.partition("  # ")
-        if "--tier" in line and "--tier" not in self.author.run("misoflow", "connectors", "--help", cwd=self.folder):
-            return shown
         if line.startswith("cd "):
             self.folder /= line[3:]
             return ""

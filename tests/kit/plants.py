@@ -289,6 +289,13 @@ TRANSLATE = [
         'yield RemoveProduct(product_id=str(item["sku"] or item["id"]))',
     ),
     Plant(
+        "null becomes a user id",
+        "test_survives_malformed_events",
+        "the user_id is 'None'",
+        'if type(item["customer"]) is not int:',
+        'if item["customer"] == "":',
+    ),
+    Plant(
         "what is malformed is passed over in silence",
         "test_survives_malformed_events",
         "became nothing in silence",
