@@ -71,11 +71,17 @@ class Http:
     """An asynchronous client for one connector or one Miso environment.
 
     Raises Retry (no answer, 408, 409, 423, 425, 429, 5xx), Halt (401, 402, 403) and Reject (other 4xx);
-    404 and 410 are returned. With ``classify=False`` every answer is returned.
+    404 and 410 are returned. With ``classify=False`` every answer is returned. ``transport`` stands in for the
+    network in tests.
     """
 
     def __init__(
-        self, *, timeout: float = 30.0, headers: Mapping[str, SecretStr | str] | None = None, most: int = MOST_BYTES
+        self,
+        *,
+        timeout: float = 30.0,
+        headers: Mapping[str, SecretStr | str] | None = None,
+        most: int = MOST_BYTES,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         plain = {name: value for name, value in (headers or {}).items() if isinstance(value, str)}
         secret = {name: value for name, value in (headers or {}).items() if isinstance(value, SecretStr)}
@@ -88,6 +94,7 @@ class Http:
             follow_redirects=False,
             trust_env=False,
             verify=_certificates(),
+            transport=transport,
         )
 
     async def close(self) -> None:
