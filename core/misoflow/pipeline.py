@@ -24,7 +24,11 @@ from misoflow.records import INTERACTIONS, ForgetUser, Interaction, Product, Rec
 from misoflow.store.values import Outcome, Part, Piece, record_digest
 from misoflow.vault import Vault
 
-DATA_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, msgspec.MsgspecError)
+DATA_ERRORS = (
+    *(LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
+    msgspec.MsgspecError,
+)
+"""What wrong data makes of a pure function; every other error is the connector's own fault."""
 PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$.-]{0,63}", re.ASCII)
 """What the name of a field looks like, and an e-mail address, a phone number or a full name does not."""
 KINDS: dict[type, str] = {cls: kind for kind, cls in INTERACTIONS.items()}
