@@ -62,6 +62,13 @@ VERIFY = [
         'request.headers["x-acme-signature"]',
     ),
     Plant("verify crashes on a malformed time", "test_refuses_a_garbage_signature", "raised ValueError", TIME, ""),
+    Plant(
+        "verify reads a file",
+        "test_accepts_a_genuine_delivery",
+        "reached for open(",
+        SIGNED,
+        f"        open(__file__).close()\n{SIGNED}",
+    ),
     Plant("a stale delivery is taken", "test_refuses_a_timestamp_out_of_tolerance", "sent again", AGE, ""),
     Plant(
         "a delivery from the future is taken",
@@ -116,6 +123,13 @@ EVENTS = [
         "lost as repeats",
         'Event(str(item["id"])',
         'Event("acme"',
+    ),
+    Plant(
+        "the event id is the product's",
+        "test_different_events_have_different_ids",
+        "taken for a repeat",
+        'Event(str(item["id"])',
+        'Event(item["sku"] if "sku" in item else item["lines"][0]["sku"] if "lines" in item else str(item["id"])',
     ),
     Plant(
         "the event id comes from a header that is not kept",
@@ -174,6 +188,13 @@ TRANSLATE = [
         "at another time",
         'title=item["title"]',
         "title=f\"{item['title']} {int(time.time())}\"",
+    ),
+    Plant(
+        "times are read in the machine's zone",
+        "test_translate_is_pure",
+        "at another time",
+        'timestamp=item["at"]',
+        'timestamp=__import__("datetime").datetime.fromisoformat(item["at"][:-1]).astimezone()',
     ),
     Plant(
         "chance is in a record",
@@ -364,6 +385,13 @@ HISTORY = [
         "as if nothing had happened",
         GET,
         guarded_get("except Exception:\n                return"),
+    ),
+    Plant(
+        "what failed is asked again, but not where it failed",
+        "test_failures_are_classified",
+        "as if nothing had happened",
+        GET,
+        guarded_get("except Exception:\n                cursor = str(int(cursor or 0) + 2)\n                continue"),
     ),
     Plant(
         "a server's trouble is a Reject",

@@ -65,6 +65,14 @@ def fail(text: str) -> NoReturn:
 _connectors: dict[type[Given], Connector[Any] | None] = {}
 
 
+def signed(contract: Given, body: bytes, at: float) -> dict[str, str]:
+    """The headers that ``sign`` gives, names in lower case."""
+    try:
+        return {name.lower(): value for name, value in contract.sign(body, at).items()}
+    except NotImplementedError:
+        fail("give `sign(self, body, at)`: the headers that make a delivery genuine ({} where none do)")
+
+
 def folder_of(contract: type[Given]) -> Path:
     """The folder of the test file."""
     return Path(inspect.getfile(contract)).resolve().parent

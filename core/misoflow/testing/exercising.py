@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from misoflow.connector import Connector, Request
-from misoflow.testing.base import Given, has_history, has_upstream, takes_deliveries
+from misoflow.testing.base import Given, has_history, has_upstream, signed, takes_deliveries
 from misoflow.testing.pulling import Fault, Pulled, equipped, pull, streams_of
 from misoflow.testing.samples import all_samples
 from misoflow.testing.subject import make, secrets_of, settings_of
@@ -88,7 +88,7 @@ def _deliveries(contract: Given, seen: Seen) -> None:
     connector = make(contract)
     for sample in all_samples(contract):
         if sample.is_delivery:
-            genuine = contract.sign(sample.body, time.time())
+            genuine = signed(contract, sample.body, time.time())
             for headers in (genuine, {}, dict.fromkeys(genuine, "garbage")):
                 _tried(seen, partial(connector.verify, sample.request(connector, headers)))
             for body in (sample.body, b"[]", b"not JSON"):

@@ -16,6 +16,7 @@ from misoflow.testing.samples import Sample, all_events, body_of
 
 WORDS = re.compile(r"\w+")
 NO_REASON = "the connector makes nothing of it"
+REJECTED_WHOLE = {"topic": "", "outcome": "rejected"}
 Outcomes = list[dict[str, Any]]
 
 
@@ -54,9 +55,11 @@ class Judge:
         try:
             found = list(self._connector.events(request))
         except (Reject, *DATA_ERRORS):
-            return [{"topic": "", "outcome": "rejected"}], ""
+            return [REJECTED_WHOLE], ""
         except Exception as error:
             return [], _crash("events", error)
+        if not all(isinstance(one.id, str) and isinstance(one.topic, str) for one in found):
+            return [REJECTED_WHOLE], ""  # the engine takes no event without a name
         return self._of_events(found)
 
     def _of_events(self, events: list[Event]) -> tuple[Outcomes, str]:
@@ -72,13 +75,12 @@ class Judge:
         if crash:
             yield crash
             return
-        if any(one["outcome"] == "rejected" and not one["topic"] for one in outcomes):
+        if REJECTED_WHOLE in outcomes:
             return
         if self._lost(mutation, len(outcomes)):
             yield f"of {self._events} events {len(outcomes)} were left and nothing says why: raise Reject in `events`"
         for one in outcomes:
-            topic = one["topic"] if isinstance(one["topic"], str) else ""
-            if one["outcome"] == "skipped" and one["reason"] == NO_REASON and topic in self._useful:
+            if one["outcome"] == "skipped" and one["reason"] == NO_REASON and one["topic"] in self._useful:
                 yield f"{one['topic']!r} became nothing in silence: raise Reject, or yield Skip with the reason"
             for record in one.get("records", ()):
                 if why := complaint(record):

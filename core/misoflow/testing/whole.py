@@ -53,6 +53,13 @@ def faults(contract: type[Given], *, own_guard: bool = False) -> list[str]:
     return wrong
 
 
+def missing(contract: type[Given]) -> list[str]:
+    """What no test of a contract class can do without."""
+    if hasattr(contract, "connector"):
+        return []
+    return [f"{contract.__name__} names no connector: write `connector = …`, the class under test"]
+
+
 def _kit(contract: type[Given]) -> list[type]:
     """The classes of the kit that a contract class inherits from, itself not included."""
     return [owner for owner in contract.__mro__ if owner.__module__.startswith("misoflow.testing")]
