@@ -19,7 +19,7 @@ from misoflow.connector import Config, Connector, Event, Request
 from misoflow.errors import ConfigError
 from misoflow.registry import config_type, installed, load_connector
 from misoflow.schema import schema
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 
 from tests.conftest import ROOT
 
@@ -336,3 +336,15 @@ def test_the_examples_of_the_guide_load_and_work(tmp_path: Path) -> None:
     assert (first["user_id"], first["anonymous_id"], first["context"]["locale"]) == ("u", "a", "en-GB")
     assert first["timestamp"] == "2026-11-01T00:00:00.000Z"
     assert second["custom_action_name"] == "article_opened"
+
+
+def test_one_secret_stands_for_a_list_of_one() -> None:
+    class Rolled(Config):
+        """Settings."""
+
+        secrets: tuple[SecretStr, ...] = Field(description="One or two.")
+        names: tuple[str, ...] = Field(default=(), description="Some.")
+
+    assert Rolled(secrets=CANARY).secrets == Rolled(secrets=[CANARY]).secrets == (SecretStr(CANARY),)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Rolled(secrets=[CANARY], names="one")  # type: ignore[arg-type]
