@@ -44,7 +44,7 @@ def sign_hmac(
 
 def check_hmac(
     body: bytes,
-    given: str,
+    given: str | Sequence[str],
     secret: Secret | Sequence[Secret],
     *,
     digest: Digest = "sha256",
@@ -52,14 +52,19 @@ def check_hmac(
 ) -> None:
     """Raise Unauthorized unless ``given`` is the HMAC of ``body`` under one of the secrets.
 
-    Hex is compared without regard to case; base64 exactly as written.
+    Of several signatures (a platform sends one for each secret while one is rolled) one has to match; at most eight
+    are looked at. Hex is compared without regard to case; base64 exactly as written.
     """
-    if not given or len(given) > MOST_HEADER or not given.isascii():
+    many = [given] if isinstance(given, str) else list(given)[:MOST_SIGNATURES]
+    many = [one for one in many if one and len(one) <= MOST_HEADER and one.isascii()]
+    if not many:
         raise Unauthorized("the signature is missing or malformed")
-    wanted = (given.strip().lower() if encoding == "hex" else given.strip()).encode()
+    wanted = [(one.strip().lower() if encoding == "hex" else one.strip()).encode() for one in many]
     found = False
     for key in secrets_of(secret):
-        found |= hmac.compare_digest(_text(hmac.digest(key, body, digest), encoding).encode(), wanted)
+        right = _text(hmac.digest(key, body, digest), encoding).encode()
+        for one in wanted:
+            found |= hmac.compare_digest(right, one)
     if not found:
         raise Unauthorized("the signature does not match")
 

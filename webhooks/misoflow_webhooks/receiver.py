@@ -193,7 +193,7 @@ class Receiver:
         except (Retry, Halt, OSError) as error:
             self._complain(hook.name, error)
             raise Refused(answers.CANNOT_JUDGE, fault(error)) from None
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: it must not end the receiver of all the others
             self._complain(hook.name, error)
             raise Refused(answers.UNAUTHORIZED, f"verify failed: {fault(error)}") from None
         if hook.one_tenant:
@@ -202,7 +202,7 @@ class Receiver:
             tenant = hook.connector.tenant(request)
             if not isinstance(tenant, str) or len(tenant) > MAX_TENANT or not tenant.isprintable():
                 raise ValueError
-        except Exception:
+        except BaseException:
             raise Refused(answers.malformed("the delivery does not say which install it belongs to")) from None
         return f"{hook.name}/{tenant}" if tenant else hook.name
 
@@ -227,7 +227,7 @@ class Receiver:
             self._complain("inbox", error)
             raise Refused(answers.NOT_STORED) from None
 
-    def _complain(self, where: str, error: Exception) -> None:
+    def _complain(self, where: str, error: BaseException) -> None:
         """Log a trouble of ours, at most once a minute for each place."""
         now = time.monotonic()
         if now - self._complained.get(where, -60) >= 60:
@@ -276,7 +276,7 @@ def _answer(target: Target, request: Request, **known: Any) -> Answer:
         return answers.OK
     try:
         return answers.accepted(target.hook.connector.answer(msgspec.structs.replace(request, **known)))
-    except Exception:
+    except BaseException:
         log.exception("instance %s: answer() failed; the plain answer was sent", target.hook.name)
         return answers.OK
 

@@ -59,7 +59,8 @@ def config_line(error: ConfigError) -> str:
     """``plugins.toml: <TOML path>: problem``."""
     file = _config.get()
     where = "" if error.where in ("", str(file)) else f"{error.where}: "
-    return f"{file.name}: {where}{error.problem}"
+    fix = f"; {error.fix}" if error.fix else ""
+    return f"{file.name}: {where}{error.problem}{fix}"
 
 
 parent: Parent | None = None

@@ -14,7 +14,7 @@ from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Listing, 
 from misoflow.encode import encode
 from misoflow.errors import ConfigError, Reject
 from misoflow.instances import Instance
-from misoflow.pipeline import DELIVERY, HOOKED_AWAY, describe
+from misoflow.pipeline import DELIVERY, HOOKED_AWAY, describe, stamped
 from misoflow.records import ForgetUser, Interaction, Product, RemoveProduct, RemoveUser, User
 
 KINDS = {
@@ -33,8 +33,10 @@ def explain(connector: Connector[Any], request: Request, instance: Instance | No
     With an ``instance`` what the engine applies around its connector too: hook, ``drop``, the form of user ids.
     """
     try:
-        events = list(connector.events(request))
-    except Exception as error:
+        events = [stamped(event, request.received_at) for event in connector.events(request)]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return {"events": [_outcome("", DELIVERY, "rejected", *_reason(error))]}
     return {"events": [explain_event(connector, event, request.received_at, instance) for event in events]}
 
@@ -58,7 +60,9 @@ def explain_event(
             else:
                 records += _records(output, instance)
                 effects += _effects(output)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return _outcome(event.id, event.topic, "rejected", *_reason(error))
     if records or effects:
         return _outcome(event.id, event.topic, "translated", reason, None, records, effects)
@@ -94,7 +98,7 @@ def _outcome(
     }
 
 
-def _reason(error: Exception) -> tuple[str, str]:
+def _reason(error: BaseException) -> tuple[str, str]:
     return (error.reason, error.path) if isinstance(error, Reject) else (describe(error), "$")
 
 

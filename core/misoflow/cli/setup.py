@@ -88,10 +88,16 @@ def _listed(name: str, config: Path, out: Output) -> None:
     if out.as_json:
         for one in found:
             facts = {"name": one.name, "version": one.version, "distribution": one.distribution}
-            out.json({**facts, "instances": used.get(one.name, [])})
+            rivals = {"rivals": list(one.rivals)} if one.rivals else {}
+            out.json({**facts, **rivals, "instances": used.get(one.name, [])})
         return
-    rows = [[one.name, one.version, one.distribution, ", ".join(used.get(one.name, []))] for one in found]
+    rows = [[one.name, one.version, _claimed(one), ", ".join(used.get(one.name, []))] for one in found]
     out.table(["name", "version", "distribution", "instances"], rows)
+
+
+def _claimed(one: Any) -> str:
+    """The distribution; several only where they quarrel about the name, so that it means none of them."""
+    return " and ".join((one.distribution, *one.rivals)) + (" (uninstall all but one)" if one.rivals else "")
 
 
 @app.command()
@@ -161,7 +167,7 @@ def read_settings(config: Any, findings: Findings) -> Any:
     for where, text in settings.warnings:
         findings.add("warn", where, text)
     for error in settings.broken.values():
-        findings.add("fail", error.where, error.problem, f"mend {config.name}", CONFIG)
+        findings.add("fail", error.where, error.problem, error.fix or f"mend {config.name}", CONFIG)
     if not settings.instances and not settings.broken:
         findings.add("warn", "instances", "there is none, so nothing is taken in", f"add one to {config.name}")
     return settings
