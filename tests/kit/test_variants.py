@@ -61,6 +61,20 @@ VARIANTS: dict[str, list[tuple[str, str, str]]] = {
         (CODE, 'cursor = part.cursor or ""', 'cursor = ""'),
         (CODE, "    def sample(", '        yield Page([], "whole")\n\n    def sample('),
     ],
+    "history that the platform cannot be asked for by time": [
+        (CODE, '"from": part.start.isoformat(), "to": part.end.isoformat(), ', ""),
+        (
+            CODE,
+            PAGE,
+            PAGE.replace('body["events"]]', 'body["events"] if part.start <= self._at(item) < part.end]'),
+        ),
+        (
+            CODE,
+            "    def sample(",
+            "    def _at(self, item):\n        from datetime import datetime\n\n"
+            '        return datetime.fromisoformat(item.get("at", "2026-09-01T00:00:00Z"))\n\n    def sample(',
+        ),
+    ],
     "history that is polled": [
         (CODE, IMPORTS, f"{IMPORTS}    Stream,\n"),
         (CODE, '{"events": timedelta(days=7)}', '{"events": Stream(timedelta(days=7), poll=True)}'),

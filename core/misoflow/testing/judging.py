@@ -12,7 +12,7 @@ from misoflow.connector import Connector, Event
 from misoflow.errors import Reject
 from misoflow.pipeline import DATA_ERRORS
 from misoflow.testing.miso import complaint
-from misoflow.testing.mutations import Mutation, leaves, mutations
+from misoflow.testing.mutations import KINDS, Mutation, leaves, mutations
 from misoflow.testing.samples import Sample, all_events, body_of
 
 CRASHES = (Exception, SystemExit, asyncio.CancelledError)
@@ -94,6 +94,8 @@ class Judge:
             if self._invented(product_id, mutation):
                 yield f"the product id {product_id!r} is not in the event; index the payload, do not default"
 
+        yield from _nobody(mutation, outcomes)
+
     def _lost(self, mutation: Mutation, count: int) -> bool:
         """Fewer events than before, where it is not that a list became shorter."""
         if count >= self._events or (mutation.kind == "empty text" and isinstance(mutation.was, list)):
@@ -113,6 +115,17 @@ class Judge:
         content = self._sample.content
         around = [content.get("path", ""), content.get("query", {}), content.get("headers", {})]
         return words(str(leaf) for leaf in leaves([data, *around]))
+
+
+def _nobody(mutation: Mutation, outcomes: Outcomes) -> Iterator[str]:
+    """Ids of people that are the text of what is no id: all who have none would be one person."""
+    if mutation.kind not in ("null", "bool", "list", "object"):
+        return
+    text = str(KINDS[mutation.kind])
+    for made in (made for one in outcomes for made in one.get("records", ())):
+        for field in ("user_id", "anonymous_id"):
+            if made["record"].get(field) == text:
+                yield f"the {field} is {text!r}, the text of what is no id: raise Reject unless it is text or a number"
 
 
 def crash_of(connector: Connector[Any], event: Event) -> str:

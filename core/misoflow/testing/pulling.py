@@ -148,6 +148,11 @@ def asked_for(contract: Given, part: Slice) -> list[tuple[str, str, bytes]]:
     return [(request.method, str(request.url), request.content) for request in found.requests]
 
 
+def gives_events(contract: Given, part: Slice) -> bool:
+    """Whether any event comes of a slice."""
+    return bool(_pulled(contract, part, Pulled()).events())
+
+
 def pull(
     contract: Given,
     stream: str,
