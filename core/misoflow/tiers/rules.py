@@ -70,7 +70,7 @@ class Report:
 def _contract(source: Source) -> Answer:
     facts = source.facts
     if facts.errors:
-        return f"tests that cannot be collected: {_some(facts.errors)}"
+        return f"tests that are not run: {_some(facts.errors)}"
     if not facts.contracts:
         return f"no ConnectorContract in {source.place.folder / 'tests'} has connector = {source.place.value}"
     failed = [test.name for test in facts.tests if test.outcome == "failed"]
