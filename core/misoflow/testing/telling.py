@@ -78,7 +78,6 @@ class _Collector:
         self._facts.contracts = [_contract(cls) for cls in sorted(self._classes, key=lambda one: one.__name__)]
         self._report.write_bytes(msgspec.json.encode(self._facts))
 
-
     def _left_out(self) -> list[str]:
         """Contract tests that options of the project keep from running: what does not run proves nothing."""
         ran = {test.name.partition("[")[0] for test in self._facts.tests}
