@@ -86,9 +86,20 @@ def test_a_file_that_cannot_be_imported_is_named(project: Path) -> None:
     (project / "tests" / "test_more.py").write_text("from misoflow.testing import ConnectorContract\nimport gone\n")
     done = run(project)
     assert done.exit_code == 1
-    assert "tests that cannot be collected: tests/test_more.py: ModuleNotFoundError: No module named 'gone'" in (
+    assert "tests that are not run: tests/test_more.py: ModuleNotFoundError: No module named 'gone'" in (
         done.stdout.replace("\n", " ")
     )
+
+
+def test_options_of_the_project_cannot_leave_tests_out(project: Path) -> None:
+    change(
+        project / "pyproject.toml",
+        "[tool.pytest.ini_options]\n",
+        "[tool.pytest.ini_options]\naddopts = '-k \"not garbage\"'\n",
+    )
+    done = run(project)
+    assert done.exit_code == 1
+    assert "tests that are not run: TestAcme::test_refuses_a_garbage_signature was not run" in done.stdout
 
 
 def test_a_connector_that_cannot_be_loaded_is_told(project: Path) -> None:

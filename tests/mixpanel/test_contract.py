@@ -81,7 +81,7 @@ class TestProfiles(ConnectorContract):
 
     @pytest.mark.xfail(
         reason="a 403 closes this API alone, so the slice is rejected and events go on; and a first page that is lost "
-        "is asked for once more, in the size that Mixpanel documents"
+        "or cut is asked for once more, in the size that Mixpanel documents"
     )
     def test_failures_are_classified(self, failure: str) -> None:
         super().test_failures_are_classified(failure)

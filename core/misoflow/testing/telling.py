@@ -18,6 +18,7 @@ from misoflow.testing import ConnectorContract, speed
 from misoflow.testing.asking import said
 from misoflow.testing.base import Given, folder_of, has_history, has_upstream, takes_deliveries
 from misoflow.testing.subject import make
+from misoflow.testing.whole import contract_tests
 from misoflow.tiers.facts import Contract, Facts, Ran
 
 METHODS = ("verify", "events", "backfill", "check", "fetch", "sample", "tenant", "answer", "install", "uninstall")
@@ -73,8 +74,15 @@ class _Collector:
 
     def pytest_sessionfinish(self) -> None:
         self._facts.speeds = {name: figure for name, (figure, _) in speed.figures.items()}
+        self._facts.errors += self._left_out()
         self._facts.contracts = [_contract(cls) for cls in sorted(self._classes, key=lambda one: one.__name__)]
         self._report.write_bytes(msgspec.json.encode(self._facts))
+
+    def _left_out(self) -> list[str]:
+        """Contract tests that options of the project keep from running: what does not run proves nothing."""
+        ran = {test.name.partition("[")[0] for test in self._facts.tests}
+        wanted = (f"{cls.__name__}::{name}" for cls in self._classes for name in contract_tests(cls))
+        return [f"{name} was not run: see addopts" for name in wanted if ran and name not in ran]
 
 
 def _about(connector: type[Connector[Any]]) -> Facts:

@@ -47,6 +47,6 @@ class Facts(Struct):
     contracts: list[Contract] = []
     tests: list[Ran] = []
     errors: list[str] = []
-    """Why files could not be collected."""
+    """Why files could not be collected, and tests were not run."""
     speeds: dict[str, float] = {}
     """Contract class -> events a second."""

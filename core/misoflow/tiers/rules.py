@@ -70,10 +70,10 @@ class Report:
 def _contract(source: Source) -> Answer:
     facts = source.facts
     if facts.errors:
-        return f"tests that cannot be collected: {_some(facts.errors)}"
+        return f"tests that are not run: {_some(facts.errors)}"
     if not facts.contracts:
         return f"no ConnectorContract in {source.place.folder / 'tests'} has connector = {source.place.value}"
-    failed = [_named(test) for test in facts.tests if test.outcome == "failed"]
+    failed = [test.name for test in facts.tests if test.outcome == "failed"]
     return f"{len(failed)} of {len(facts.tests)} contract tests fail: {_some(failed)}" if failed else ""
 
 
@@ -86,12 +86,12 @@ def _guide(source: Source) -> Answer:
 
 
 def _whole(source: Source) -> Answer:
-    skipped = [f"{_named(test)} ({test.reason})" for test in source.facts.tests if test.outcome == "skipped"]
+    skipped = [f"{test.name} ({test.reason})" for test in source.facts.tests if test.outcome == "skipped"]
     return f"contract tests that had nothing to do: {_some(skipped)}" if skipped else ""
 
 
 def _samples(source: Source) -> Answer:
-    topics = _topics(source)
+    topics = source.facts.topics
     told = {topic for sample in source.samples if sample.source for topic in sample.topics}
     only_rejected = {topic for topic in topics if samples.is_rejected(source.samples, topic)}
     bare = [topic for topic in topics if topic not in told | only_rejected]
@@ -149,7 +149,7 @@ def _rotation(source: Source) -> Answer:
 
 
 def _mapping(source: Source) -> Answer:
-    made = {topic: samples.kinds_of(source.samples, topic) for topic in _topics(source)}
+    made = {topic: samples.kinds_of(source.samples, topic) for topic in source.facts.topics}
     wrong = guides.differences(source.guide, made)
     return f"the mapping tables of the guide: {_some(wrong)}" if wrong else ""
 
@@ -219,20 +219,12 @@ def _outcome(name: str, rule: Rule, source: Source) -> Outcome:
 
 
 def _expected(tests: Iterable[Ran]) -> list[str]:
-    return [f"expected to fail: {_named(test)}: {test.reason}" for test in tests if test.outcome == "xfailed"]
+    return [f"expected to fail: {test.name}: {test.reason}" for test in tests if test.outcome == "xfailed"]
 
 
 def _not_needed(outcomes: Iterable[Outcome], place: Place) -> list[str]:
     states = {outcome.rule: outcome.state for outcome in outcomes}
     return [f"the exemption from {rule} is not needed (any more)" for rule in place.exempt if states[rule] != "exempt"]
-
-
-def _topics(source: Source) -> list[str]:
-    return source.facts.topics
-
-
-def _named(test: Ran) -> str:
-    return test.name
 
 
 def _some(things: list[str]) -> str:
