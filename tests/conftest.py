@@ -111,6 +111,20 @@ def root() -> Path:
     return ROOT
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table of planted bugs and the contract tests that killed them (tests/kit)."""
+    killed = [
+        found
+        for report in terminalreporter.getreports("passed")
+        for name, found in report.user_properties
+        if name == "planted_bug"
+    ]
+    if killed:
+        terminalreporter.section(f"{len(killed)} planted bugs, each killed by its contract test", sep="-")
+        for bug, test in killed:
+            terminalreporter.line(f"{bug:<62} {test}")
+
+
 StartWorld = Callable[..., World]
 
 

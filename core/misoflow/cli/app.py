@@ -21,6 +21,7 @@ ORDER = (
     *("upload", "validate", "sync", "get", "ids", "delete"),
     *("singer-tap", "singer-target"),
     *("status", "tail", "dead", "explain", "simulate", "replay", "forget", "pause", "resume", "repair"),
+    *("new", "dev"),
     *("connectors", "config", "schema", "sandbox", "version"),
 )
 """Of the commands in ``--help``: what a new user needs comes first."""
@@ -59,7 +60,8 @@ def config_line(error: ConfigError) -> str:
     """``plugins.toml: <TOML path>: problem``."""
     file = _config.get()
     where = "" if error.where in ("", str(file)) else f"{error.where}: "
-    return f"{file.name}: {where}{error.problem}"
+    fix = f"; {error.fix}" if error.fix else ""
+    return f"{file.name}: {where}{error.problem}{fix}"
 
 
 parent: Parent | None = None

@@ -158,7 +158,7 @@ def engine_settings(
         where = error.where
         for table in ("miso", "engine", f"instances.{name}"):
             where = where.removeprefix(table).removeprefix(".") if where.startswith(table) else where
-        raise ConfigError(where.replace("api_url", "api_server"), error.problem) from None
+        raise ConfigError(where.replace("api_url", "api_server"), error.problem, error.fix) from None
 
 
 def _given(table: dict[str, Any]) -> dict[str, Any]:
