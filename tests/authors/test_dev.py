@@ -277,6 +277,7 @@ def test_an_installed_connector_by_name(tmp_path: Path) -> None:
         (("files",), "takes no deliveries"),
         (("segment", "--set", "no_such_setting=1"), "no_such_setting: unknown key"),
         (("segment", "--send", "no such topic"), "no sample of"),
+        (("mixpanel",), "--set project_id=…"),
     ],
 )
 def test_what_cannot_be_worked_on_is_said_in_a_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
