@@ -48,7 +48,7 @@ def version(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, quiet:
 
 @app.command()
 def connectors(
-    name: Annotated[str, typer.Argument(help="Only this connector.")] = "",
+    name: Annotated[str | None, typer.Argument(help="Only this connector.")] = None,
     tier: Annotated[bool, typer.Option("--tier", help="Run their contract tests and compute their tiers.")] = False,
     folder: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="With --tier: the folder of a distribution's source.")
@@ -62,10 +62,10 @@ def connectors(
     if tier:
         from misoflow.cli.tiers import show
 
-        show(name, folder, out)
+        show(name or "", folder, out)
     if folder is not None:
         fail("--dir is for --tier", USAGE)
-    _listed(name, config, out)
+    _listed(name or "", config, out)
 
 
 def _listed(name: str, config: Path, out: Output) -> None:
