@@ -157,7 +157,7 @@ EVENTS = [
         "test_event_ids_are_stable_and_distinct",
         "not empty",
         "yield self._event(item)\n\n",
-        'yield Event(request.header("x-acme-signature"), item["topic"], item)\n\n',
+        'yield Event(str(item["id"]) if request.header("x-acme-shop") else "", item["topic"], item)\n\n',
     ),
     Plant(
         "the clock decides what is an event",
@@ -324,11 +324,18 @@ TRANSLATE = [
         'lines = item["lines"]\n                _ = 1 / len(lines)',
     ),
     Plant(
-        "translate crashes on a time that is no time",
+        "translate asserts what data should be",
         "test_survives_malformed_events",
-        "raised OverflowError",
-        'timestamp=item["at"]',
-        'timestamp=item["at"] if isinstance(item["at"], str) else str(float(int(item["at"]) ** 20))',
+        "raised AssertionError",
+        'lines = item["lines"]',
+        'lines = item["lines"]\n                assert isinstance(item["at"], str)',
+    ),
+    Plant(
+        "a record depends on the object",
+        "test_translate_is_pure",
+        "by a new object",
+        'tags=item.get("tags")',
+        "tags=[str(id(self))]",
     ),
     Plant(
         "a topic is not declared",
@@ -496,6 +503,30 @@ HYGIENE = [
         'raise Reject(f"{headers} did not do")',
     ),
     Plant(
+        "a secret is in the error behind an error",
+        "test_no_secret_in_errors",
+        "<the secret>",
+        'raise Reject(f"the shop has no events ({answer.status})")',
+        'raise Reject("the shop did not do") from ValueError(f"{headers}")',
+    ),
+    Plant(
+        "check tells a secret",
+        "test_no_secret_in_errors",
+        "<the secret>",
+        "    async def backfill",
+        "    async def check(self):\n        from misoflow import Problem\n        "
+        'return [Problem("fail", f"no {self.config.token.get_secret_value()}", "mend it")]\n\n    async def backfill',
+    ),
+    Plant(
+        "credentials are logged as they are sent",
+        "test_no_secret_in_logs",
+        "logged or printed",
+        'headers = {"authorization": f"Bearer {self.config.token.get_secret_value()}"}',
+        'pair = f"acme:{self.config.token.get_secret_value()}".encode()\n        '
+        'basic = __import__("base64").b64encode(pair).decode()\n        '
+        'print(basic)\n        headers = {"authorization": f"Basic {basic}"}',
+    ),
+    Plant(
         "a secret is in a URL",
         "test_no_secret_in_urls",
         "send it in a header",
@@ -545,6 +576,14 @@ SETTINGS = [
         "without a description: shop",
         'Field(description="The shop\'s domain.", examples=["demo.acme.example"])',
         'Field(examples=["demo.acme.example"])',
+    ),
+    Plant(
+        "a setting inside of another has no description",
+        "test_every_setting_is_described",
+        "without a description: limit.calls",
+        "class AcmeConfig(Config):\n",
+        "class Limit(Config):\n    calls: int = 1\n\n\nclass AcmeConfig(Config):\n    "
+        '"""Settings for one Acme shop."""\n\n    limit: Limit = Field(default=Limit(), description="Of calls.")\n',
     ),
     Plant(
         "settings accept typos",
