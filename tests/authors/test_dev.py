@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,6 +173,22 @@ def test_a_session_from_the_first_delivery_to_ctrl_c(
         assert "Traceback" not in dev.process.stderr.read()
     assert list(temporary.iterdir()) == []
     assert list(distribution.rglob("__pycache__")) == []
+
+
+def test_code_that_hangs_when_it_is_imported_holds_up_nothing(distribution: Path) -> None:
+    with running(str(distribution), cwd=distribution.parent) as dev:
+        base, secret = dev.start()
+        seen = distribution / "imported"
+        (distribution / "misoflow_toyshop" / "amounts.py").write_text(
+            f"import pathlib, time\npathlib.Path({str(seen)!r}).touch()\ntime.sleep(3600)\n"
+        )
+        for _ in range(WAIT * 20):
+            if seen.exists():
+                break
+            time.sleep(0.05)
+        assert deliver(base, secret) == 200
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.process.wait(WAIT) == 0
 
 
 def test_new_code_takes_part_in_verify(distribution: Path) -> None:
