@@ -80,6 +80,8 @@ class Http(Connector[HttpConfig]):
         config, found = self.config, []
         if config.auth == "none":
             found.append(Problem("warn", "JSON is taken from anybody", "set auth, and secret"))
+        if config.secret and config.auth in (None, "none"):
+            found.append(Problem("warn", "secret is not used without auth", "set auth, or take secret away"))
         if config.auth is not None and not len(self.rules):
             found.append(Problem("warn", "no rule maps the JSON that comes", "add [[instances.NAME.rules]]"))
         if config.auth is None and len(self.rules):

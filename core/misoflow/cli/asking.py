@@ -51,7 +51,7 @@ async def _instance(instance: InstanceConfig, findings: Findings) -> None:
     http = Http(timeout=SECONDS)
     try:
         connector = load_connector(instance.connector)(instance.config)
-        connector.http, connector.budget = http, Unmetered()
+        connector.http, connector.budget, connector.rules = http, Unmetered(), instance.rules
         problems: list[Any] = await connector.check()
     except Retry as error:
         findings.add("fail", where, error.reason, "check again later", UNAVAILABLE)
