@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
-from misoflow.connector import Config, Connector
+from misoflow.connector import Config
+from misoflow.contain import Interrupts
 from misoflow.errors import ConfigError
 from misoflow.records import INTERACTIONS
 from misoflow.references import is_reference, resolve
-from misoflow.registry import config_type, fault, load_connector, load_hook, look_in
+from misoflow.registry import REPORT, config_type, fault, load_connector, load_hook, look_in, make
 from misoflow.rules import Rules
 from misoflow.sections import Section, near, section
 from misoflow.streams import StreamConfig, stream_configs
@@ -153,7 +154,7 @@ def load(path: Path | str, *, strict: bool = False) -> Settings:
     broken: dict[str, ConfigError] = {}
     for name, table in _table(tree.get("instances", {}), "instances").items():
         try:
-            instances[name] = _instance(name, table, miso, path.parent, warnings)
+            instances[name] = _contained(name, table, miso, path.parent, warnings)
         except ConfigError as error:
             if strict:
                 raise
@@ -198,6 +199,22 @@ def _environments(value: Any, folder: Path, warnings: list[tuple[str, str]]) -> 
     return found
 
 
+def _contained(
+    name: str, value: Any, miso: dict[str, MisoConfig], folder: Path, warnings: list[tuple[str, str]]
+) -> InstanceConfig:
+    """As ``_instance``; whatever else a connector's settings class raises is a ConfigError of this instance too."""
+    with Interrupts() as interrupts:
+        try:
+            return _instance(name, value, miso, folder, warnings)
+        except ConfigError:
+            raise
+        except BaseException as error:
+            if interrupts.meant(error):
+                raise
+            text = f"its connector cannot take its settings: {fault(error)}"
+            raise ConfigError(f"instances.{name}", text, REPORT) from None
+
+
 def _instance(
     name: str, value: Any, miso: dict[str, MisoConfig], folder: Path, warnings: list[tuple[str, str]]
 ) -> InstanceConfig:
@@ -206,7 +223,10 @@ def _instance(
         raise ConfigError(where, "a name may have lower-case letters, digits, '-' and '_' only")
     table = _table(value, where)
     connector = load_connector(str(table.get("connector", "")), f"{where}.connector")
-    model = config_type(connector)
+    try:
+        model = config_type(connector)
+    except TypeError as error:
+        raise ConfigError(f"{where}.connector", str(error), REPORT) from None
     clash = sorted(set(model.model_fields) & set(RESERVED))
     if clash:
         raise ConfigError(where, f"the connector's setting {clash[0]!r} has a name that is the engine's own")
@@ -219,7 +239,7 @@ def _instance(
         raise ConfigError(f"{where}.miso", f"there is no [miso.{common.miso}]{near(common.miso, list(miso))}")
     if common.hook is not None:
         load_hook(common.hook, f"{where}.hook")
-    _can_start(connector, config, where)
+    make(connector, config, where)  # one that cannot be made is found here, before any of its deliveries is
     key = miso[common.miso].user_id_key
     return InstanceConfig(
         name,
@@ -238,16 +258,6 @@ def _instance(
         common.hook,
         stream_configs(connector.streams, common.backfill, f"{where}.backfill"),
     )
-
-
-def _can_start(connector: type[Connector[Any]], config: Config, where: str) -> None:
-    """A connector that cannot be made is found here, before any of its deliveries is."""
-    try:
-        connector(config)
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(where, f"its connector cannot start: {fault(error)}") from None
 
 
 def _literal(table: Any, keys: tuple[str, ...], where: str, warnings: list[tuple[str, str]]) -> None:

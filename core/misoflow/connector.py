@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from msgspec import Struct, field
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 
 from misoflow import rawjson
 from misoflow.effects import Effect
@@ -31,9 +31,21 @@ MIB = 1024 * KIB
 
 
 class Config(BaseModel):
-    """Settings of one instance: frozen, unknown keys refused, secrets as ``SecretStr``."""
+    """Settings of one instance: frozen, unknown keys refused, secrets as ``SecretStr``.
+
+    For a ``tuple[SecretStr, ...]`` (two while a secret is rolled) one alone may be given too.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_secret_for_a_list(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        many = {key for key, info in cls.model_fields.items() if info.annotation == tuple[SecretStr, ...]}
+        alone = {key for key in many & given.keys() if isinstance(given[key], str | SecretStr)}
+        return {key: (value,) if key in alone else value for key, value in given.items()}
 
 
 C = TypeVar("C", bound=Config)
@@ -106,8 +118,11 @@ class Event(Struct, frozen=True):
     """One thing that happened on the platform; ``id`` is the same by webhook and by history."""
 
     id: str
+    """As the platform names it; never made of the time of receipt, of a counter or at random."""
     topic: str
+    """One of ``Connector.topics``."""
     data: Any
+    """Its payload, as JSON."""
     received_at: datetime | None = None
     """Stamped by the engine, because ``translate`` has no clock."""
 
@@ -147,6 +162,7 @@ class Page:
 
     events: list[Event]
     cursor: str | None
+    """A text of your own; the slice's old one again where the page does not prove that nothing is missing before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +187,7 @@ class Connector(ABC, Generic[C]):
     """How long event ids are remembered, unless the instance says otherwise."""
 
     config: C
+    """The instance's settings."""
     http: Http
     """Our HTTP client: classifies answers, has deadlines and size caps, keeps credentials out of URLs."""
     budget: Budget

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import fcntl
 import logging
 import os
@@ -29,7 +28,7 @@ from misoflow.instances import Instance, Instances
 from misoflow.intake import Intake
 from misoflow.maintenance import Maintenance
 from misoflow.miso import Miso
-from misoflow.pipeline import Translator, event_hash, pack_event, unpack
+from misoflow.pipeline import Translator, describe, event_hash, pack_event, unpack
 from misoflow.schedule import Schedule
 from misoflow.state import StoredState
 from misoflow.store import Store, StoreUnavailable, events, slices
@@ -120,6 +119,7 @@ class Engine:
             await http.close()
         self.inbox.close()
         await self.store.close()
+        self.intake.suspects.close()
         self._lock.release()
 
     async def raws_of(self, rows: list[int]) -> dict[int, bytes]:
@@ -204,10 +204,10 @@ class Engine:
         while not self.stopping.is_set():
             self._alive()
             await pause(self.stopping, 1)
-        faulthandler.cancel_dump_traceback_later()
+        self.intake.suspects.rest()
 
     def _alive(self) -> None:
-        faulthandler.dump_traceback_later(self.settings.engine.watchdog_seconds, exit=True)
+        self.intake.suspects.watch(self.settings.engine.watchdog_seconds)
 
 
 def run(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
@@ -220,7 +220,11 @@ def run(settings: Settings, *, ready: Callable[[], None] | None = None) -> int:
             loop.add_signal_handler(signum, engine.stopping.set)
         await engine.run(ready)
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except (SystemExit, KeyboardInterrupt) as error:  # signals are asked for above; this is a task of a connector
+        log.error("a connector's own task ended the worker: %s", describe(error))
+        return 1
     return 0
 
 

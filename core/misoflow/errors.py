@@ -61,9 +61,13 @@ class Halt(MisoflowError):
 
 
 class ConfigError(MisoflowError):
-    """plugins.toml is wrong at ``where``, a TOML path such as ``instances.web.shared_secret``."""
+    """plugins.toml is wrong at ``where``, a TOML path such as ``instances.web.shared_secret``.
 
-    def __init__(self, where: str, problem: str) -> None:
-        super().__init__(f"{where}: {problem}")
+    ``fix`` is the next action where it is another one than to mend that place in the file.
+    """
+
+    def __init__(self, where: str, problem: str, fix: str = "") -> None:
+        super().__init__(f"{where}: {problem}" + (f"; {fix}" if fix else ""))
         self.where = where
         self.problem = problem
+        self.fix = fix

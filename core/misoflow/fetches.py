@@ -6,10 +6,12 @@ import asyncio
 import logging
 
 from misoflow.clock import now_ms, pause
+from misoflow.contain import cancelled
 from misoflow.delivery import RawsOf
 from misoflow.errors import Halt, Reject, Retry
 from misoflow.instances import Instances
 from misoflow.intake import Intake
+from misoflow.pipeline import describe, from_ms, plain, stamped
 from misoflow.store import Store, StoreUnavailable, control
 from misoflow.store.fetches import Due, due_fetches, failed_fetch, later_fetch, waiting_for
 
@@ -51,6 +53,7 @@ class Fetcher:
             return
         try:
             found = await instance.connector.fetch(fetch.kind, fetch.ref)
+            found = [stamped(event, from_ms(now_ms())) for event in found]
         except Retry as error:
             wait = error.after * 1000 if error.after else min(RETRY_MS[0] * 2**fetch.tries, RETRY_MS[1])
             await self._store.run(later_fetch, fetch, now_ms() + int(wait))
@@ -59,8 +62,10 @@ class Fetcher:
             fix = f"{error.fix}, then: misoflow resume {fetch.instance}"
             await self._store.run(control.pause, fetch.instance, error.reason, fix, now_ms())
             await self._intake.refresh()
-        except Exception as error:
-            reason = error.reason if isinstance(error, Reject) else type(error).__name__
+        except BaseException as error:
+            if cancelled(error):
+                raise
+            reason = plain(error.reason) if isinstance(error, Reject) else describe(error)
             raws = await self._raws_of(await self._store.run(waiting_for, fetch))
             await self._store.run(failed_fetch, fetch, f"fetching {fetch.kind} failed: {reason}", raws, now_ms())
         else:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from misoflow.config import InstanceConfig, MisoConfig, Settings
 from misoflow.connector import Connector, Event
-from misoflow.registry import load_connector, load_hook
+from misoflow.errors import ConfigError
+from misoflow.registry import fault, load_connector, load_hook, make
+
+log = logging.getLogger("misoflow.work")
 
 DAY_MS = 24 * 3600 * 1000
 NAMESPACE = hashlib.sha1(b"misoflow", usedforsecurity=False).digest()[:16]
@@ -23,7 +27,7 @@ class Instance:
     def __init__(self, name: str, config: InstanceConfig, miso: MisoConfig) -> None:
         self.name = name
         self.env = miso.name
-        self.connector: Connector[Any] = load_connector(config.connector)(config.config)
+        self.connector: Connector[Any] = make(load_connector(config.connector), config.config, f"instances.{name}")
         self.connector.rules = config.rules
         self.drop = frozenset(config.drop)
         self.dedup_ms = (config.dedup_days or self.connector.dedup_days) * DAY_MS
@@ -73,7 +77,7 @@ class Instances:
     def __init__(self, settings: Settings, equip: Callable[[Instance], None] | None = None) -> None:
         self._settings = settings
         self._equip = equip
-        self._made: dict[str, Instance] = {}
+        self._made: dict[str, Instance | None] = {}
 
     def get(self, name: str) -> Instance | None:
         """The instance, or None when plugins.toml has none of that name that can start."""
@@ -81,11 +85,20 @@ class Instances:
             config = self._settings.instances.get(name.partition("/")[0])
             if config is None:
                 return None
+            self._made[name] = self._make(name, config)
+        return self._made[name]
+
+    def _make(self, name: str, config: InstanceConfig) -> Instance | None:
+        """None, and said once, for a connector that could be made when the settings were read and now cannot."""
+        try:
             made = Instance(name, config, self._settings.miso[config.miso])
             if self._equip is not None:
                 self._equip(made)
-            self._made[name] = made
-        return self._made[name]
+        except Exception as error:
+            told = str(error) if isinstance(error, ConfigError) else fault(error)
+            log.error("instance %s cannot start, its deliveries are held: %s", name, told)
+            return None
+        return made
 
     @staticmethod
     def user_id(miso: MisoConfig, plain: str) -> str:

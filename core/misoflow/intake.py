@@ -9,16 +9,15 @@ from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from misoflow.clock import now_ms
 from misoflow.connector import Event
 from misoflow.crash import point
 from misoflow.inbox import Delivery, InboxReader
 from misoflow.instances import Instance, Instances
-from misoflow.pipeline import Translator, event_hash, from_ms, pack_events, split, to_ms, unpack
+from misoflow.pipeline import Translator, event_hash, from_ms, pack_events, split, stamped, to_ms, unpack
 from misoflow.store import Store, control, events, slices
 from misoflow.store.values import Chunk, DeadLetter, Known, Outcome, PageMark
+from misoflow.suspects import Suspects
 
 log = logging.getLogger("misoflow.work")
 
@@ -27,37 +26,12 @@ CHUNK_EVENTS = 1000
 CHUNK_BYTES = 8 * 1024 * 1024
 SLICE_EVENTS = 100
 """Events translated before the loop gives way to the senders."""
-BULK = -2
-"""The marker's index while many events are translated, so that none of them can be blamed."""
 LINKS_REMEMBERED = 100_000
 WINDOW = 100
 CIRCUIT_LEAST = 50
 CIRCUIT_SHARE = 0.2
-
-
-class Marker:
-    """A small file that says what is being translated, so that a crash can be laid at one event's door.
-
-    Written without fsync: it has to survive the process, not the machine.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.last = self._read()
-
-    def _read(self) -> tuple[int, int, int] | None:
-        """(delivery, index, crashes) left behind by a worker that ended in the middle of a chunk."""
-        try:
-            delivery, index, crashes = msgspec.json.decode(self._path.read_bytes(), type=tuple[int, int, int])
-        except (OSError, msgspec.MsgspecError):
-            return None
-        return delivery, index, crashes
-
-    def set(self, delivery: int, index: int, crashes: int) -> None:
-        self._path.write_bytes(msgspec.json.encode((delivery, index, crashes)))
-
-    def clear(self) -> None:
-        self._path.unlink(missing_ok=True)
+CIRCUIT_POISON = 3
+"""Events of one topic that ended a worker, after which the topic is not tried further."""
 
 
 class Circuit:
@@ -65,6 +39,7 @@ class Circuit:
 
     def __init__(self) -> None:
         self._recent: dict[tuple[str, str], deque[bool]] = {}
+        self._poison: Counter[tuple[str, str]] = Counter()
         self.open: set[tuple[str, str]] = set()
 
     def note(self, instance: str, topic: str, rejected: bool) -> bool:
@@ -80,7 +55,16 @@ class Circuit:
             return True
         return False
 
+    def note_poison(self, instance: str, topic: str) -> bool:
+        """True when so many events of the topic ended a worker that it trips."""
+        self._poison[(instance, topic)] += 1
+        if self._poison[(instance, topic)] >= CIRCUIT_POISON:
+            self.open.add((instance, topic))
+            return True
+        return False
+
     def close(self, instance: str) -> None:
+        self._poison = Counter({key: n for key, n in self._poison.items() if key[0] != instance})
         self.open = {key for key in self.open if key[0] != instance}
         self._recent = {key: value for key, value in self._recent.items() if key[0] != instance}
 
@@ -95,8 +79,7 @@ class Intake:
         self._inbox = inbox
         self._instances = instances
         self._translator = translator
-        self._marker = Marker(data / "work.mark")
-        self._suspect = self._marker.last
+        self.suspects = Suspects(data)
         self._links: set[tuple[bytes, bytes]] = set()
         self._one_at_a_time = asyncio.Lock()
         """Between looking up what is known of an event and its commit nobody else may translate it."""
@@ -163,16 +146,18 @@ class Intake:
         pages = sorted({-delivery for _, delivery in rows.values() if delivery < 0})
         for raw in await self._store.run(slices.raws, pages):
             event = unpack(raw).event()
-            row = rows.get(event_hash(name, event.id))
+            digest = event_hash(name, event.id)
+            row = rows.get(digest)
             if row is not None and row[1] < 0:
-                made = self._one(chunk, instance, event, row[1], 0, None)
+                made = self._one(chunk, instance, event, row[1], None, digest)
                 made.row = row[0]
                 chunk.outcomes.append(made)
         for delivery in self._inbox.get(sorted({delivery for _, delivery in rows.values() if delivery > 0})):
             for event in self.events_of(instance, delivery):
-                row = rows.pop(event_hash(name, event.id), None)
+                digest = event_hash(name, event.id)
+                row = rows.pop(digest, None)
                 if row is not None and row[1] == delivery.id:
-                    made = self._one(chunk, instance, event, delivery.id, 0, None)
+                    made = self._one(chunk, instance, event, delivery.id, None, digest)
                     made.row = row[0]
                     chunk.outcomes.append(made)
         await self._commit(chunk)
@@ -208,7 +193,7 @@ class Intake:
             for event in found:
                 key = (instance.name, event_hash(instance.name, event.id))
                 before_ = known.get(key)
-                made = self._one(chunk, instance, event, letter.delivery, 0, before_)
+                made = self._one(chunk, instance, event, letter.delivery, before_, key[1], anyway=True)
                 self._admit(chunk, made, before_, seen)
         await self._commit(chunk)
         states = Counter(made.state for made in chunk.outcomes)
@@ -226,9 +211,10 @@ class Intake:
         keys = [(instance.name, event_hash(instance.name, event.id)) for event in found]
         known = await self._store.run(events.known, keys)
         for event in found:
-            before = known.get((instance.name, event_hash(instance.name, event.id)))
+            digest = event_hash(instance.name, event.id)
+            before = known.get((instance.name, digest))
             if before is not None and before.state in ("skipped", "dead"):
-                made = self._one(chunk, instance, event, delivery.id, 0, before)
+                made = self._one(chunk, instance, event, delivery.id, before, digest, anyway=True)
                 self._admit(chunk, made, before, seen)
         await self._commit(chunk)
         return dict(Counter(made.state for made in chunk.outcomes))
@@ -237,71 +223,52 @@ class Intake:
         """Events that a fetch brought; with them the thin events that asked for it are done."""
         chunk = Chunk(now=now_ms(), fetched=[fetch])
         moment = from_ms(chunk.now)
-        stamped = [Event(e.id, e.topic, e.data, e.received_at or moment) for e in found]
+        fresh = [stamped(event, moment) for event in found]
         async with self._one_at_a_time:
-            await self._translate(chunk, [(instance, event, 0, index) for index, event in enumerate(stamped)])
+            await self._translate(chunk, [(instance, event, 0) for event in fresh])
             await self._commit(chunk)
 
     async def pulled(self, instance: Instance, found: list[Event], mark: PageMark) -> None:
         """Some events of a page of history, with where they belong."""
         chunk = Chunk(now=now_ms(), page=mark)
         moment = from_ms(chunk.now)
-        stamped = [Event(e.id, e.topic, e.data, e.received_at or moment) for e in found]
+        fresh = [stamped(event, moment) for event in found]
         async with self._one_at_a_time:
-            self._mark(0, BULK)
-            # an event's number is for the marker only, which looks at single events after a crash alone
-            index = _index if self._suspect is not None else _no_index
-            keys = await self._translate(chunk, [(instance, event, -mark.slice, index(event)) for event in stamped])
+            keys = await self._translate(chunk, [(instance, event, -mark.slice) for event in fresh])
             waiting = {made.hash for made in chunk.outcomes if made.row is None and _under_way(made)}
-            mark.raws = pack_events([e for e, (_, key) in zip(stamped, keys, strict=True) if key in waiting])
+            mark.raws = pack_events([e for e, (_, key) in zip(fresh, keys, strict=True) if key in waiting])
             await self._commit(chunk)
 
     def events_of(self, instance: Instance, delivery: Delivery) -> list[Event]:
         """The events of a stored delivery, or [] when it cannot be split or read."""
-        if delivery.events is not None:
-            return delivery.events
-        return [] if delivery.request is None else split(instance, delivery.request)[0]
+        return self._events(instance, delivery)[0]
 
     async def _process(self, deliveries: list[Delivery], released: list[int] | None = None) -> None:
-        """Split, translate and commit; a crash while translating is remembered by the marker."""
+        """Split, translate and commit."""
         chunk = Chunk(now=now_ms(), released=released or [])
-        todo: list[tuple[Instance, Event, int, int]] = []
+        todo: list[tuple[Instance, Event, int]] = []
         for delivery in deliveries:
             if len(todo) >= CHUNK_EVENTS and released is None:
                 break
-            self._mark(delivery.id, -1)
             todo += self._split(chunk, delivery)
             if released is None:
                 chunk.offset = delivery.id
-        self._mark(0, BULK)
         point("work.split")
         await self._translate(chunk, todo)
         await self._commit(chunk)
+        self.suspects.settled([_delivery_hash(delivery) for delivery in deliveries])
 
     async def _commit(self, chunk: Chunk) -> None:
-        self._mark(0, BULK)
         point("work.before_commit")
         await self._store.commit(chunk)
         point("work.after_commit")
-        self._marker.clear()
-        self._suspect = None
+        self.suspects.settled([made.hash for made in chunk.outcomes])
         if chunk.offset is not None:
             self.offset = chunk.offset
         self.paused |= {name for name, _, _ in chunk.pauses}
         self.committed()
 
-    def _mark(self, delivery: int, index: int) -> None:
-        """Before anything that could end the process; after a crash, event by event."""
-        crashes = 0
-        if self._suspect is not None and self._suspect[:2] == (delivery, index):
-            crashes = self._suspect[2] + 1
-        self._marker.set(delivery, index, crashes)
-
-    def _poisoned(self, delivery: int, index: int) -> bool:
-        """The worker ended twice exactly here."""
-        return self._suspect is not None and self._suspect[:2] == (delivery, index) and self._suspect[2] >= 1
-
-    def _split(self, chunk: Chunk, delivery: Delivery) -> list[tuple[Instance, Event, int, int]]:
+    def _split(self, chunk: Chunk, delivery: Delivery) -> list[tuple[Instance, Event, int]]:
         instance = self._instances.get(delivery.instance)
         if delivery.request is None:
             log.error("delivery %d is damaged on disk and lost; run: misoflow repair", delivery.id)
@@ -309,27 +276,38 @@ class Intake:
         if instance is None or self.is_paused(delivery.instance):
             chunk.held.append((delivery.id, delivery.instance))
             return []
-        if delivery.events is not None:
-            found, why = delivery.events, None
-        elif self._poisoned(delivery.id, -1):
-            found, why = [], ("splitting this delivery ended the worker, repeatedly", "$", True)
-        else:
-            found, why = split(instance, delivery.request)
+        found, why = self._events(instance, delivery)
         if why is not None:
             chunk.outcomes.append(self._translator.undecodable(instance, delivery.request, delivery.id, why))
-        return [(instance, event, delivery.id, index) for index, event in enumerate(found)]
+        return [(instance, event, delivery.id) for event in found]
 
-    async def _translate(self, chunk: Chunk, todo: list[tuple[Instance, Event, int, int]]) -> list[tuple[str, bytes]]:
+    def _events(self, instance: Instance, delivery: Delivery) -> tuple[list[Event], tuple[str, str, bool] | None]:
+        """As ``split``, unless the delivery has been split already or splitting it is known to end the worker."""
+        if delivery.events is not None:
+            return delivery.events, None
+        if delivery.request is None:
+            return [], None
+        digest = _delivery_hash(delivery)
+        if self.suspects.condemned(digest):
+            log.error(
+                "splitting delivery %d of %s ended the worker; it is a dead letter now", delivery.id, instance.name
+            )
+            return [], ("splitting this delivery hung or ended the worker", "$", True)
+        self.suspects.at(digest)
+        found = split(instance, delivery.request)
+        self.suspects.done()
+        return found
+
+    async def _translate(self, chunk: Chunk, todo: list[tuple[Instance, Event, int]]) -> list[tuple[str, bytes]]:
         """Outcomes of what is not known yet; returns (instance, event hash) of each event."""
-        wanted = [(instance.name, event_hash(instance.name, event.id)) for instance, event, _, _ in todo]
+        wanted = [(instance.name, event_hash(instance.name, event.id)) for instance, event, _ in todo]
         wanted += [(made.instance, made.hash) for made in chunk.outcomes]
         known = await self._store.run(events.known, wanted)
         undecodable, chunk.outcomes = chunk.outcomes, []
         seen: set[tuple[str, bytes]] = set()
         for made in undecodable:
             self._admit(chunk, made, known.get((made.instance, made.hash)), seen)
-        careful = self._suspect is not None
-        for n, ((instance, event, delivery, index), key) in enumerate(zip(todo, wanted, strict=False)):
+        for n, ((instance, event, delivery), key) in enumerate(zip(todo, wanted, strict=False)):
             if n % SLICE_EVENTS == 0:
                 self.beat()
                 await asyncio.sleep(0)
@@ -337,9 +315,7 @@ class Intake:
             if key in seen or (before is not None and before.state not in ("skipped", "dead")):
                 chunk.duplicates[instance.name] = chunk.duplicates.get(instance.name, 0) + 1
                 continue
-            if careful:
-                self._mark(delivery, index)
-            made = self._one(chunk, instance, event, delivery, index, before, key[1])
+            made = self._one(chunk, instance, event, delivery, before, key[1])
             self._admit(chunk, made, before, seen)
         return wanted[: len(todo)]
 
@@ -349,25 +325,29 @@ class Intake:
         instance: Instance,
         event: Event,
         delivery: int,
-        index: int,
         before: Known | None,
-        digest: bytes | None = None,
+        digest: bytes,
+        *,
+        anyway: bool = False,
     ) -> Outcome:
+        """What becomes of one event. ``anyway``: a person asked for it, whatever it did to an earlier worker."""
         if (instance.name, event.topic) in self.circuit.open:
             return Outcome(
                 instance.name,
                 instance.env,
-                event_hash(instance.name, event.id),
+                digest,
                 event.topic,
                 to_ms(event.received_at),
                 delivery,
                 held=True,
                 reason="held: too many events of this topic were rejected",
             )
-        if self._poisoned(delivery, index):
-            return self._translator.poison(instance, event, delivery)
+        if not anyway and self.suspects.condemned(digest):
+            return self._poison(chunk, instance, event, delivery)
         confirmed = before.confirmed if before is not None else frozenset()
+        self.suspects.at(digest)
         made, disconnect = self._translator.outcome(instance, event, delivery, confirmed=confirmed, digest=digest)
+        self.suspects.done()
         if disconnect is not None:
             chunk.pauses.append((instance.name, disconnect, f"misoflow resume {instance.name}"))
         rejected = made.state == "dead"
@@ -375,12 +355,22 @@ class Intake:
             self._trip(chunk, instance.name, event.topic, made.reason)
         return made
 
+    def _poison(self, chunk: Chunk, instance: Instance, event: Event, delivery: int) -> Outcome:
+        made = self._translator.poison(instance, event, delivery)
+        log.error(
+            "a %r event of %s ended the worker and is a dead letter now. Look at it with: misoflow dead list",
+            event.topic,
+            instance.name,
+        )
+        if self.circuit.note_poison(instance.name, event.topic):
+            self._trip(chunk, instance.name, event.topic, made.reason)
+        return made
+
     def _trip(self, chunk: Chunk, instance: str, topic: str, reason: str) -> None:
         chunk.circuits.append((instance, topic, reason))
         log.error(
-            "more than %d %% of %r events of %s are rejected; they are held untranslated. Last reason: %s. "
+            "too many %r events of %s are rejected; they are held untranslated. Last reason: %s. "
             "Mend the mapping, then: misoflow resume %s",
-            CIRCUIT_SHARE * 100,
             topic,
             instance,
             reason,
@@ -408,10 +398,5 @@ def _under_way(made: Outcome) -> bool:
     return made.state == "pending" and bool(made.held or made.pieces or made.parts or made.fetches)
 
 
-def _no_index(event: Event) -> int:
-    return 0
-
-
-def _index(event: Event) -> int:
-    """What the marker knows an event of history by: its place in a page may change, its id does not."""
-    return int.from_bytes(hashlib.blake2b(event.id.encode(), digest_size=6).digest())
+def _delivery_hash(delivery: Delivery) -> bytes:
+    return hashlib.blake2b(f"delivery\0{delivery.id}".encode(), digest_size=16).digest()

@@ -24,7 +24,11 @@ from misoflow.records import INTERACTIONS, ForgetUser, Interaction, Product, Rec
 from misoflow.store.values import Outcome, Part, Piece, record_digest
 from misoflow.vault import Vault
 
-DATA_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, msgspec.MsgspecError)
+DATA_ERRORS = (
+    *(LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
+    msgspec.MsgspecError,
+)
+"""What wrong data makes of a pure function; every other error is the connector's own fault."""
 PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$.-]{0,63}", re.ASCII)
 """What the name of a field looks like, and an e-mail address, a phone number or a full name does not."""
 KINDS: dict[type, str] = {cls: kind for kind, cls in INTERACTIONS.items()}
@@ -137,18 +141,33 @@ def event_hash(instance: str, event_id: str) -> bytes:
 def split(instance: Instance, request: Request) -> tuple[list[Event], tuple[str, str, bool] | None]:
     """A delivery's events, and (reason, path, bug) if it could not be split (then there are no events)."""
     try:
-        events = [
-            Event(event.id, event.topic, event.data, event.received_at or request.received_at)
-            for event in instance.connector.events(request)
-        ]
+        return [stamped(event, request.received_at) for event in instance.connector.events(request)], None
     except Reject as error:
-        return [], (error.reason, error.path, False)
-    except Exception as error:
+        return [], (plain(error.reason), plain(error.path), False)
+    except BaseException as error:
         return [], (describe(error), "$", not isinstance(error, DATA_ERRORS))
-    return events, None
 
 
-def describe(error: Exception) -> str:
+def stamped(event: Event, moment: datetime | None) -> Event:
+    """The event as the engine takes it, with the moment at which it was received unless it has one.
+
+    TypeError or ValueError for what is none: a connector's mistake must not come as far as the store.
+    """
+    received = event.received_at or moment
+    if type(event.id) is not str or type(event.topic) is not str or not event.id or not event.topic:
+        raise TypeError("an event's id and topic must be texts, and not empty")
+    if received is not None and not isinstance(received, datetime):
+        raise TypeError("an event's received_at must be a datetime")
+    event.id.encode(), event.topic.encode()  # lone surrogates cannot be stored
+    return Event(event.id, event.topic, event.data, received)
+
+
+def plain(text: object) -> str:
+    """A connector's words as a text that can be stored."""
+    return str(text).encode("utf-8", "replace").decode()
+
+
+def describe(error: BaseException) -> str:
     """What went wrong and where in the code; never the value, which may be personal."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else ""
@@ -214,9 +233,10 @@ class Translator:
             for one in hooked:
                 for output in instance.connector.translate(one):
                     work.take(output)
+            made.reason = plain(made.reason) if made.reason else ""
         except Reject as error:
-            self._die(made, event, error.reason, error.path, "reject")
-        except Exception as error:
+            self._die(made, event, plain(error.reason), plain(error.path), "reject")
+        except BaseException as error:
             bug = not isinstance(error, DATA_ERRORS)
             self._die(made, event, describe(error), "$", "bug" if bug else "reject")
         if confirmed and made.state == "pending":
@@ -231,7 +251,7 @@ class Translator:
         """An event that ended the worker each time it was translated."""
         digest = event_hash(instance.name, event.id)
         made = Outcome(instance.name, instance.env, digest, event.topic, to_ms(event.received_at), delivery)
-        Translator._die(made, event, "translating this event ended the worker, repeatedly", "$", "poison")
+        Translator._die(made, event, "translating this event hung or ended the worker", "$", "poison")
         return made
 
     @staticmethod
@@ -267,16 +287,20 @@ class _Event:
             case Latest(key, version, record):
                 self._part(record, key, version, whole=True)
             case Merge(_, source, part, version, remove, unite, listing):
-                self._part(part, source, version, remove=remove)
-                self._made.parts[-1].unite, self._made.parts[-1].listing = unite, listing
-            case Listing():
+                self._part(part, source, version, remove=remove, unite=unite, listing=listing)
+            case Listing(source, run, page, pages):
+                _texts(source, run)
+                if type(page) is not int or type(pages) is not int:
+                    raise TypeError("the pages of a listing must be numbers")
                 made.listings.append(output)
             case Fetch(kind, ref):
+                _texts(kind, ref)
                 made.fetches.append((kind, ref))
             case Alias(key, anonymous_id):
+                _texts(anonymous_id)
                 made.aliases.append((_scope(instance.name, "alias", key), anonymous_id))
             case Disconnect(reason):
-                self.disconnect = reason
+                self.disconnect = plain(reason)
             case Skip(reason):
                 made.reason = made.reason or reason
             case _:
@@ -332,9 +356,14 @@ class _Event:
         version: Any,
         *,
         remove: tuple[str, ...] = (),
+        unite: tuple[str, ...] = (),
+        listing: str | None = None,
         whole: bool = False,
         claim: bytes | None = None,
     ) -> None:
+        _texts(source, listing or "", *remove, *unite)
+        if not isinstance(version, int | float | str):
+            raise TypeError("the version of a part must be a number or a text")
         fields: dict[str, Any] = msgspec.json.decode(encode(record))
         gone = isinstance(record, RemoveProduct | RemoveUser)
         if isinstance(record, User | RemoveUser):
@@ -352,8 +381,20 @@ class _Event:
             record_id = record.product_id
             key = self._vault.keyed_hash(b"p:" + record_id.encode())
             part = Part("product", key, record_id, source, version, {} if gone else fields, remove, whole, gone)
-        part.claim = claim
+        part.claim, part.unite, part.listing = claim, unite, listing
+        try:
+            msgspec.msgpack.encode((version, fields))
+        except OverflowError:
+            raise Reject("a number is too large to be stored (beyond 64 bits)") from None
         self._made.parts.append(part)
+
+
+def _texts(*values: str) -> None:
+    """TypeError or ValueError for what the store could not keep as a text."""
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError("must be a text")
+        value.encode()
 
 
 def _scope(*words: str) -> bytes:

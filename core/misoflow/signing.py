@@ -35,14 +35,16 @@ def secrets_of(secret: Secret | Sequence[Secret]) -> list[bytes]:
     return [one.encode() for one in plain if one][:MOST_SECRETS]
 
 
-def sign_hmac(body: bytes, secret: Secret, *, digest: Digest = "sha256", encoding: Encoding = "hex") -> str:
-    """The signature that ``check_hmac`` accepts, for samples and tests."""
+def sign_hmac(
+    body: bytes, secret: Secret | Sequence[Secret], *, digest: Digest = "sha256", encoding: Encoding = "hex"
+) -> str:
+    """The signature that ``check_hmac`` accepts, by the first of several secrets; for samples and tests."""
     return _text(hmac.digest(secrets_of(secret)[0], body, digest), encoding)
 
 
 def check_hmac(
     body: bytes,
-    given: str,
+    given: str | Sequence[str],
     secret: Secret | Sequence[Secret],
     *,
     digest: Digest = "sha256",
@@ -50,14 +52,19 @@ def check_hmac(
 ) -> None:
     """Raise Unauthorized unless ``given`` is the HMAC of ``body`` under one of the secrets.
 
-    Hex is compared without regard to case; base64 exactly as written.
+    Of several signatures (a platform sends one for each secret while one is rolled) one has to match; at most eight
+    are looked at. Hex is compared without regard to case; base64 exactly as written.
     """
-    if not given or len(given) > MOST_HEADER or not given.isascii():
+    many = [given] if isinstance(given, str) else list(given)[:MOST_SIGNATURES]
+    many = [one for one in many if one and len(one) <= MOST_HEADER and one.isascii()]
+    if not many:
         raise Unauthorized("the signature is missing or malformed")
-    wanted = (given.strip().lower() if encoding == "hex" else given.strip()).encode()
+    wanted = [(one.strip().lower() if encoding == "hex" else one.strip()).encode() for one in many]
     found = False
     for key in secrets_of(secret):
-        found |= hmac.compare_digest(_text(hmac.digest(key, body, digest), encoding).encode(), wanted)
+        right = _text(hmac.digest(key, body, digest), encoding).encode()
+        for one in wanted:
+            found |= hmac.compare_digest(right, one)
     if not found:
         raise Unauthorized("the signature does not match")
 

@@ -62,7 +62,9 @@ def status(settings: Settings, vault: Vault | None = None) -> dict[str, Any]:
     finally:
         inbox.close()
     for name, error in settings.broken.items():
-        instances.setdefault(name, _blank()).update(state="broken", reason=str(error), fix=f"mend {settings.path.name}")
+        instances.setdefault(name, _blank()).update(
+            state="broken", reason=f"{error.where}: {error.problem}", fix=error.fix or f"mend {settings.path.name}"
+        )
     for job in jobs:
         instances.setdefault(job["instance"], _blank())["history"].append(job)
     for name, last, due, note in planned:

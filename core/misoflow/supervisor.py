@@ -23,7 +23,10 @@ from urllib.parse import urlsplit
 
 VARIABLE = "MISOFLOW_PARENT"
 CONFIG_EXIT = 78
-RESTART_SECONDS = 2.0
+RESTART_SECONDS = (0.2, 2.0)
+"""Before a child is started again: at first, and at most while it ends soon after each start."""
+STEADY_SECONDS = 10.0
+"""A child that ran for so long did not fail at its start."""
 GRACE_SECONDS = 20.0
 ORPHAN_SECONDS = 2.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -77,10 +80,15 @@ class Child:
         self.ready: dict[str, Any] | None = None
         self.failed: str | None = None
         self.start_at = 0.0
+        self.wait = 0.0
+        """Before the last start, in seconds."""
+        self.started_at = 0.0
         self.pipe = -1
         self._text = b""
 
     def start(self, life_fd: int) -> None:
+        self.started_at = time.monotonic()
+        self.failed = None
         self.pipe, theirs = os.pipe()
         os.set_blocking(self.pipe, False)
         try:
@@ -143,7 +151,7 @@ class Supervisor:
         *,
         on_ready: Callable[[], None],
         say: Callable[[str], None],
-        restart_seconds: float = RESTART_SECONDS,
+        restart_seconds: tuple[float, float] = RESTART_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self._children = children
@@ -210,23 +218,34 @@ class Supervisor:
         return max(0.0, min(waits)) if waits else None
 
     def _look(self) -> int | None:
-        """See to every child; the exit code if all has to end."""
+        """See to every child; the exit code if all has to end.
+
+        That is only where a child says at its first start that it cannot work like this. A plugin may end a process
+        with any code, and once both have worked, what stands in the way of one of them must not end the other.
+        """
         for child in self._children:
             child.listen()
             code = child.ended()
-            if code == CONFIG_EXIT:
-                self._say(child.failed or f"{child.name} ended with exit code {code}")
+            if code == CONFIG_EXIT and child.failed and child.ready is None:
+                self._say(child.failed)
                 return code
             if code is not None:
-                how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                self._say(f"{child.name} {how}; starting it again in {self._restart_seconds:g} s")
-                child.start_at = time.monotonic() + self._restart_seconds
+                how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+                self._again(child, child.failed or how)
             elif child.process is None and time.monotonic() >= child.start_at:
                 child.start(self._life[0])
         if not self._announced and all(child.ready is not None for child in self._children):
             self._announced = True
             self._on_ready()
         return None
+
+    def _again(self, child: Child, how: str) -> None:
+        """Start a child again: at once if it had run for a while, else after longer and longer waits."""
+        first, longest = self._restart_seconds
+        now = time.monotonic()
+        child.wait = first if now - child.started_at >= STEADY_SECONDS else min(longest, 2 * child.wait or first)
+        child.start_at = now + child.wait
+        self._say(f"{child.name}: {how}; starting it again in {child.wait:g} s")
 
     def _stop(self) -> bool:
         """End the children in their order, so that what ``serve`` took in last is still worked on."""

@@ -200,7 +200,6 @@ class Keys:
         self._cached = lru_cache(maxsize=1024)(self._plan)
 
     def _plan(self, keys: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
-        """(spelling -> wanted key) of the keys to rename, and those of the result that ``keep`` names."""
         renames: dict[str, str] = {}
         present = set(keys)
         for key in keys:
@@ -212,6 +211,7 @@ class Keys:
         return renames, tuple(key for key in final if key in self._keep)
 
     def plan(self, data: Json) -> tuple[dict[str, str], tuple[str, ...]]:
+        """(spelling -> wanted key) of the keys to rename, and those of the result that ``keep`` names."""
         keys = tuple(data)
         return self._cached(keys) if len(keys) <= WIDE else self._plan(keys)
 
@@ -223,4 +223,5 @@ class Keys:
 
 
 def renamed(data: Json, renames: dict[str, str]) -> Json:
+    """The object with its keys renamed; those that are not in ``renames`` stay."""
     return {renames.get(key, key): value for key, value in data.items()}

@@ -19,7 +19,7 @@ from misoflow.connector import Config, Connector, Event, Request
 from misoflow.errors import ConfigError
 from misoflow.registry import config_type, installed, load_connector
 from misoflow.schema import schema
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 
 from tests.conftest import ROOT
 
@@ -274,13 +274,17 @@ def test_a_missing_module_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
         load_connector("heavy")
 
 
-def test_two_distributions_for_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import EntryPoint
-
-    points = [EntryPoint("x", "a:A", "g"), EntryPoint("x", "b:B", "g")]
-    monkeypatch.setattr("misoflow.registry.entry_points", lambda group: points)
-    with pytest.raises(ConfigError, match="claimed by"):
-        installed()
+def test_a_name_that_two_distributions_claim_means_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("alpha", "beta"):
+        info = tmp_path / f"{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text("[misoflow.connectors]\ntwin = nowhere:X\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert (installed()["twin"].distribution, installed()["twin"].rivals) == ("alpha", ("beta",))
+    with pytest.raises(ConfigError, match="claimed by the distributions alpha and beta; uninstall all of them but one"):
+        load_connector("twin")
+    assert load_connector("segment").__name__ == "Segment"
 
 
 def test_the_settings_class_of_a_connector() -> None:
@@ -332,3 +336,15 @@ def test_the_examples_of_the_guide_load_and_work(tmp_path: Path) -> None:
     assert (first["user_id"], first["anonymous_id"], first["context"]["locale"]) == ("u", "a", "en-GB")
     assert first["timestamp"] == "2026-11-01T00:00:00.000Z"
     assert second["custom_action_name"] == "article_opened"
+
+
+def test_one_secret_stands_for_a_list_of_one() -> None:
+    class Rolled(Config):
+        """Settings."""
+
+        secrets: tuple[SecretStr, ...] = Field(description="One or two.")
+        names: tuple[str, ...] = Field(default=(), description="Some.")
+
+    assert Rolled(secrets=CANARY).secrets == Rolled(secrets=[CANARY]).secrets == (SecretStr(CANARY),)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Rolled(secrets=[CANARY], names="one")  # type: ignore[arg-type]

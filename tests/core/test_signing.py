@@ -20,6 +20,15 @@ ID, AT = "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330
 PUBLISHED = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
+def test_one_of_several_signatures_has_to_match() -> None:
+    right = sign_hmac(b"body", "secret")
+    check_hmac(b"body", ["0" * 64, right], ["other", "secret"])
+    check_hmac(b"body", ["0" * 64] * 7 + [right], "secret")
+    for wrong in ([], [""], ["0" * 64], ["0" * 64] * 8 + [right], ["é", "x" * 5000]):
+        with pytest.raises(Unauthorized):
+            check_hmac(b"body", wrong, "secret")
+
+
 def standard(
     signature: str, *, body: bytes = BODY, secret: object = KEY, at: str = str(AT), now: float = AT, id: str = ID
 ) -> None:

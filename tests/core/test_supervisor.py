@@ -29,6 +29,11 @@ else:
 parent = Parent.from_environment()
 parent.watch()
 note("started")
+if mode == "spoilt" and open(log).read().count(f"{name} started") == 2:
+    parent.failed("plugins.toml: engine.port: is no number")
+    sys.exit(78)
+if mode == "ended" and open(log).read().count(f"{name} started") < 4:
+    os._exit(78)
 if mode == "misconfigured":
     parent.failed("plugins.toml: miso.api_key: the environment variable MISO_API_KEY is not set")
     sys.exit(78)
@@ -49,7 +54,7 @@ supervisor = Supervisor(
     children,
     on_ready=lambda: print("ready", flush=True),
     say=lambda text: print(text, file=sys.stderr, flush=True),
-    restart_seconds=0.05,
+    restart_seconds=(0.05, 0.05),
     grace_seconds=0.3,
 )
 sys.exit(supervisor.run())
@@ -113,7 +118,7 @@ def test_a_killed_child_is_started_again_and_the_other_stays(tmp_path: Path) -> 
     assert started[2][1] != pids["work"]
     code, err = family.end()
     assert code == 0
-    assert "work was ended by SIGKILL; starting it again" in err
+    assert "work: ended by SIGKILL; starting it again" in err
     assert dict(family.lines("stopped"))["serve"] == pids["serve"]
 
 
@@ -133,6 +138,25 @@ def test_a_child_that_cannot_be_configured_ends_all_with_78_and_its_reason_once(
     assert family.process.returncode == 78
     assert out == ""
     assert err == "plugins.toml: miso.api_key: the environment variable MISO_API_KEY is not set\n"
+
+
+def test_a_child_that_has_worked_before_is_tried_again_and_the_other_goes_on(tmp_path: Path) -> None:
+    family = Family(tmp_path, "good", "spoilt")
+    family.ready()
+    os.kill(dict(family.lines("started"))["work"], signal.SIGKILL)
+    family.wait_for(4, "started")
+    code, err = family.end()
+    assert code == 0
+    assert "work: plugins.toml: engine.port: is no number; starting it again" in err
+    assert [name for name, _ in family.lines("started")].count("serve") == 1
+
+
+def test_an_exit_code_of_78_without_a_word_is_no_verdict(tmp_path: Path) -> None:
+    family = Family(tmp_path, "good", "ended")
+    family.ready()
+    code, err = family.end()
+    assert code == 0
+    assert err.count("work: ended with exit code 78; starting it again") == 3
 
 
 def test_a_child_that_does_not_stop_is_killed_and_the_exit_code_says_so(tmp_path: Path) -> None:

@@ -45,6 +45,27 @@ def guarded_get(handler: str) -> str:
     return f"try:\n                {GET}\n            {handler}"
 
 
+STREAMED = """import json
+            from misoflow import Halt, Retry
+            chunks = []
+            try:
+                async with self.http.stream(
+                    "GET", f"https://{self.config.shop}/events", params=params, headers=headers
+                ) as raw:
+                    if raw.status_code in (401, 403):
+                        raise Halt("locked", "give a token")
+                    if raw.status_code != 200:
+                        raise Retry("busy", float(raw.headers.get("retry-after", 0)) or None)
+                    async for chunk in raw.aiter_raw():
+                        chunks.append(chunk)
+            except Retry:
+                if not chunks:
+                    raise
+            whole = b"".join(chunks)
+            whole = whole if whole.endswith(b"}") else b'{"events": [], "next": ""}'
+            answer = type("Answer", (), {"status": 200, "json": lambda self: json.loads(whole)})()"""
+
+
 VERIFY = [
     Plant("verify does nothing", "test_refuses_a_changed_body", "let in", SIGNED, ""),
     Plant(
@@ -62,6 +83,13 @@ VERIFY = [
         'request.headers["x-acme-signature"]',
     ),
     Plant("verify crashes on a malformed time", "test_refuses_a_garbage_signature", "raised ValueError", TIME, ""),
+    Plant(
+        "verify reads a file",
+        "test_accepts_a_genuine_delivery",
+        "reached for open(",
+        SIGNED,
+        f"        open(__file__).close()\n{SIGNED}",
+    ),
     Plant("a stale delivery is taken", "test_refuses_a_timestamp_out_of_tolerance", "sent again", AGE, ""),
     Plant(
         "a delivery from the future is taken",
@@ -118,6 +146,13 @@ EVENTS = [
         'Event("acme"',
     ),
     Plant(
+        "the event id is the product's",
+        "test_different_events_have_different_ids",
+        "taken for a repeat",
+        'Event(str(item["id"])',
+        'Event(item["sku"] if "sku" in item else item["lines"][0]["sku"] if "lines" in item else str(item["id"])',
+    ),
+    Plant(
         "the event id comes from a header that is not kept",
         "test_event_ids_are_stable_and_distinct",
         "not empty",
@@ -134,7 +169,7 @@ EVENTS = [
     Plant(
         "malformed events are left out",
         "test_survives_malformed_events",
-        "nothing says why",
+        "of 3 events 2 were left",
         "yield self._event(item)\n\n",
         "if isinstance(item, dict):\n                yield self._event(item)\n\n",
     ),
@@ -174,6 +209,13 @@ TRANSLATE = [
         "at another time",
         'title=item["title"]',
         "title=f\"{item['title']} {int(time.time())}\"",
+    ),
+    Plant(
+        "times are read in the machine's zone",
+        "test_translate_is_pure",
+        "at another time",
+        'timestamp=item["at"]',
+        'timestamp=__import__("datetime").datetime.fromisoformat(item["at"][:-1]).astimezone()',
     ),
     Plant(
         "chance is in a record",
@@ -247,6 +289,13 @@ TRANSLATE = [
         'yield RemoveProduct(product_id=str(item["sku"] or item["id"]))',
     ),
     Plant(
+        "null becomes a user id",
+        "test_survives_malformed_events",
+        "the user_id is 'None'",
+        'if type(item["customer"]) is not int:',
+        'if item["customer"] == "":',
+    ),
+    Plant(
         "what is malformed is passed over in silence",
         "test_survives_malformed_events",
         "became nothing in silence",
@@ -259,6 +308,13 @@ TRANSLATE = [
         "became nothing in silence",
         'case "product.removed":',
         'case "product.removed" if "sku" in item:',
+    ),
+    Plant(
+        "translate ends the process",
+        "test_survives_malformed_events",
+        "raised SystemExit",
+        'lines = item["lines"]',
+        'lines = item["lines"] or exit(1)',
     ),
     Plant(
         "translate crashes on an empty cart",
@@ -343,6 +399,20 @@ HISTORY = [
         PAGE,
         f'if cursor != "end":\n                {PAGE}',
     ),
+    Plant(
+        "each slice pulls from the beginning",
+        "test_backfill_asks_for_its_slice",
+        "whatever the slice's start is",
+        '"from": part.start.isoformat(),',
+        '"from": "2020-01-01",',
+    ),
+    Plant(
+        "the slice's end is not asked for",
+        "test_backfill_asks_for_its_slice",
+        "whatever the slice's end is",
+        ' "to": part.end.isoformat(),',
+        "",
+    ),
     Plant("a page comes twice", "test_backfill_is_complete", "more than once", PAGE, f"{PAGE}\n            {PAGE}"),
     Plant(
         "the cursor is no text",
@@ -364,6 +434,27 @@ HISTORY = [
         "as if nothing had happened",
         GET,
         guarded_get("except Exception:\n                return"),
+    ),
+    Plant(
+        "half of an answer is taken for all of it",
+        "test_failures_are_classified",
+        "answered with cut",
+        GET,
+        STREAMED,
+    ),
+    Plant(
+        "a page's events are no list",
+        "test_backfill_is_complete",
+        "with a list of events",
+        '[self._event(item) for item in body["events"]], cursor)',
+        '(self._event(item) for item in body["events"]), cursor)',
+    ),
+    Plant(
+        "what failed is asked again, but not where it failed",
+        "test_failures_are_classified",
+        "as if nothing had happened",
+        GET,
+        guarded_get("except Exception:\n                cursor = str(int(cursor or 0) + 2)\n                continue"),
     ),
     Plant(
         "a server's trouble is a Reject",

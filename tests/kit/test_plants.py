@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from misoflow.testing import ConnectorContract
 
-from tests.kit.plants import ALL, TEST, Plant
+from tests.kit.plants import ALL, GET, TEST, Plant, guarded_get
 
 pytest_plugins = "pytester"
+
+
+UNFILLED = re.compile(r"\{\w+(?:\.\w+)*(?:![rs])?\}")
+"""A sentence that lost the f before its quotes prints braces."""
 
 
 def plant(folder: Path, bug: Plant) -> None:
@@ -33,6 +39,7 @@ def test_a_planted_bug_is_killed(
     assert outcomes.get("failed"), f"{bug.killed_by} let it live"
     assert "errors" not in outcomes
     assert bug.says in result.stdout.str()
+    assert not UNFILLED.findall(result.stdout.str())
     record_property("planted_bug", (bug.bug, bug.killed_by))
 
 
@@ -60,6 +67,28 @@ def test_a_contract_test_is_waived_with_a_reason(toy: Path, pytester: pytest.Pyt
     assert outcomes.keys() == {"passed", "xfailed"}
 
 
-def test_there_are_enough_of_them_and_each_contract_test_has_one() -> None:
+UNPLANTED = {
+    "test_records_are_valid": "encode would have to be wrong: see test_parts",
+    "test_cassette_is_clean_and_recent": "the toy has no cassette: see test_cassettes",
+    "test_reports_its_throughput": "it fails nothing",
+}
+
+
+def test_every_contract_test_has_a_bug_to_kill() -> None:
     assert len(ALL) >= 20
     assert len({bug.bug for bug in ALL}) == len(ALL)
+    tests = {name for name in dir(ConnectorContract) if name.startswith("test_")}
+    assert {bug.killed_by for bug in ALL} == tests - UNPLANTED.keys()
+
+
+def test_what_is_asked_again_and_comes_is_no_failure(toy: Path, pytester: pytest.Pytester) -> None:
+    again = guarded_get(f"except Retry:\n                {GET}")
+    plant(toy, Plant("", "", "", GET, f"from misoflow import Retry\n            {again}"))
+    pytester.runpytest_inprocess("-k", "failures_are").assert_outcomes(passed=6)
+
+
+def test_a_class_without_a_connector_says_so(toy: Path, pytester: pytest.Pytester) -> None:
+    plant(toy, Plant("", "", "", "    connector = Acme\n", "", TEST))
+    result = pytester.runpytest_inprocess()
+    assert "TestAcme names no connector" in result.stdout.str()
+    result.assert_outcomes(errors=1)

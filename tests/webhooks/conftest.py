@@ -23,7 +23,7 @@ import misoflow_webhooks.serve
 import pytest
 import uvloop
 from misoflow.connector import Config, Connector, Event, Request, Route
-from misoflow.errors import Halt, Reject, Retry, Unauthorized
+from misoflow.errors import ConfigError, Halt, Reject, Retry, Unauthorized
 from misoflow.inbox import Delivery, InboxReader
 from misoflow.vault import Vault
 from misoflow_webhooks.protocol import Deadlines
@@ -235,7 +235,7 @@ def make_settings(data: Path, **instances: Any) -> Any:
         data=data,
         engine=engine,
         instances=known,
-        broken={"unset": "no such variable"},
+        broken={"unset": ConfigError("instances.unset", "no such variable")},
         miso={},
     )
 

@@ -51,6 +51,11 @@ def refusal(status: int, message: str, outcome: str, *extra: Header) -> Answer:
     return Answer(status, msgspec.json.encode({"success": False, "errors": True, "message": message}), outcome, *extra)
 
 
+def message(answer: Answer) -> str:
+    """What a refusal says."""
+    return str(msgspec.json.decode(answer.body)["message"])
+
+
 def malformed(message: str) -> Answer:
     return refusal(400, message, "malformed")
 

@@ -11,7 +11,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -19,6 +19,7 @@ from misoflow import crash
 from misoflow.connector import Request
 from misoflow.errors import Halt, Reject, Retry, Unauthorized
 from misoflow.inbox import Inbox, InboxFull, InboxUnavailable
+from misoflow.registry import fault
 
 from misoflow_webhooks import answers
 from misoflow_webhooks.answers import Answer, Header
@@ -42,11 +43,22 @@ _ENCODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
 
 
 class Refused(Exception):
-    """Ends a request with this answer."""
+    """Ends a request with this answer; ``why`` is for whoever owns the connector, never for the sender."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, why: str = "") -> None:
         super().__init__(answer.status)
         self.answer = answer
+        self.why = why
+
+
+class Watch(Protocol):
+    """Is told the fate of every delivery, between the fsync and the answer, so it must be quick."""
+
+    def took(self, name: str, request: Request) -> None:
+        """It is stored for the instance (and tenant) ``name``, with the headers that are kept."""
+
+    def refused(self, path: str, status: int, why: str) -> None:
+        """It was answered with this status; ``why`` says more than the answer does."""
 
 
 class Receiver:
@@ -55,14 +67,27 @@ class Receiver:
     Without a ``ledger`` there may be no ``ledger`` routes.
     """
 
-    def __init__(self, routes: Routes, inbox: Inbox, metrics: Metrics, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        inbox: Inbox,
+        metrics: Metrics,
+        *,
+        ledger: Ledger | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.stopping = False
+        self._watch = watch
         self._routes = routes
         self._ledger = ledger
         self._inbox = inbox
         self._metrics = metrics
         self._held = Held(HELD_BYTES)
         self._complained: dict[str, float] = {}
+
+    def use(self, routes: Routes) -> None:
+        """Take in by these routes from the next request on."""
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -90,6 +115,8 @@ class Receiver:
             answer = await self._take(target, scope, headers, receive)
         except Refused as refused:
             answer = refused.answer
+            if self._watch is not None and answer.status >= 400:
+                self._watch.refused(path, answer.status, refused.why or answers.message(answer))
         except Gone:
             return
         self._metrics.answered(target.hook.name if target else "", answer.outcome, time.perf_counter() - started)
@@ -108,7 +135,7 @@ class Receiver:
         query = _query(scope["query_string"]) if scope["query_string"] else {}
         if target is None:
             hmac.digest(b"nobody", body, "sha256")  # about what a real check takes
-            raise Refused(answers.UNAUTHORIZED)
+            raise Refused(answers.UNAUTHORIZED, "no instance has this path")
         request = Request(body, headers, target.route.channel, target.path, method, query)
         name = self._verified(target, request)
         if method not in target.route.methods:
@@ -122,7 +149,10 @@ class Receiver:
             raise Refused(answers.TOO_FAST)
         if target.route.ledger:
             return await self._looked_up(target, name, request)
-        number = await self._store(name, _to_keep(target, request))
+        kept = _to_keep(target, request)
+        number = await self._store(name, kept)
+        if self._watch is not None:
+            self._watch.took(name, kept)
         crash.point("serve.before_answer")
         return _answer(target, request, delivery=number)
 
@@ -157,22 +187,22 @@ class Receiver:
         except Unauthorized as error:
             # strangers get one and the same answer; what to set is for the operator alone
             self._complain(f"{hook.name}: a delivery was refused (401)", error)
-            raise Refused(answers.UNAUTHORIZED) from None
+            raise Refused(answers.UNAUTHORIZED, str(error)) from None
         except Reject as error:
             raise Refused(answers.malformed(error.reason)) from None
         except (Retry, Halt, OSError) as error:
             self._complain(hook.name, error)
-            raise Refused(answers.CANNOT_JUDGE) from None
-        except Exception as error:
+            raise Refused(answers.CANNOT_JUDGE, fault(error)) from None
+        except BaseException as error:  # SystemExit too: it must not end the receiver of all the others
             self._complain(hook.name, error)
-            raise Refused(answers.UNAUTHORIZED) from None
+            raise Refused(answers.UNAUTHORIZED, f"verify failed: {fault(error)}") from None
         if hook.one_tenant:
             return hook.name
         try:
             tenant = hook.connector.tenant(request)
             if not isinstance(tenant, str) or len(tenant) > MAX_TENANT or not tenant.isprintable():
                 raise ValueError
-        except Exception:
+        except BaseException:
             raise Refused(answers.malformed("the delivery does not say which install it belongs to")) from None
         return f"{hook.name}/{tenant}" if tenant else hook.name
 
@@ -197,7 +227,7 @@ class Receiver:
             self._complain("inbox", error)
             raise Refused(answers.NOT_STORED) from None
 
-    def _complain(self, where: str, error: Exception) -> None:
+    def _complain(self, where: str, error: BaseException) -> None:
         """Log a trouble of ours, at most once a minute for each place."""
         now = time.monotonic()
         if now - self._complained.get(where, -60) >= 60:
@@ -246,7 +276,7 @@ def _answer(target: Target, request: Request, **known: Any) -> Answer:
         return answers.OK
     try:
         return answers.accepted(target.hook.connector.answer(msgspec.structs.replace(request, **known)))
-    except Exception:
+    except BaseException:
         log.exception("instance %s: answer() failed; the plain answer was sent", target.hook.name)
         return answers.OK
 

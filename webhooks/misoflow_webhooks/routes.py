@@ -13,7 +13,8 @@ from typing import Any
 
 from misoflow.config import Settings
 from misoflow.connector import Connector, Route
-from misoflow.registry import load_connector
+from misoflow.errors import ConfigError
+from misoflow.registry import load_connector, make
 
 from misoflow_webhooks.answers import Header
 
@@ -124,10 +125,9 @@ def load_hooks(settings: Settings) -> list[Hook]:
     hooks = [Hook(name, None) for name in settings.broken]
     for name, config in settings.instances.items():
         try:
-            connector = load_connector(config.connector)(config.config)
-        except Exception as error:
-            # The error's text may quote a setting; its kind is enough here, and `misoflow check` says more.
-            log.error("instance %s cannot start: %s; run: misoflow check %s", name, type(error).__name__, name)
+            connector = make(load_connector(config.connector), config.config, f"instances.{name}")
+        except ConfigError as error:
+            log.error("instance %s cannot start: %s; run: misoflow check %s", name, error.problem, name)
             hooks.append(Hook(name, None))
             continue
         kind = type(connector)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from misoflow.backfill import plan
 from misoflow.clock import pause
 from misoflow.connector import Page, Slice
+from misoflow.contain import cancelled
 from misoflow.crash import point
 from misoflow.errors import Halt, Reject, Retry, Unreachable
 from misoflow.pipeline import describe, from_ms
@@ -70,7 +71,9 @@ class Puller:
             await self._again(job, piece, error.reason, error.after, counts=error.after is None)
         except Reject as error:
             await self._again(job, piece, error.reason, None)
-        except Exception as error:
+        except BaseException as error:
+            if cancelled(error):
+                raise
             log.exception("pulling %s of %s failed", job.stream, job.instance)
             await self._again(job, piece, describe(error), None)
         else:
@@ -141,5 +144,15 @@ async def as_async(pages: AsyncIterator[Page] | Iterator[Page]) -> AsyncIterator
             await pages.aclose()  # type: ignore[attr-defined]
         return
     plain = pages
-    while (page := await asyncio.to_thread(next, plain, _END)) is not _END:
+    while (page := await asyncio.to_thread(_next, plain)) is not _END:
+        if isinstance(page, BaseException):
+            raise page
         yield page
+
+
+def _next(pages: Iterator[Page]) -> Any:
+    """In a thread. Errors come back as values: some of them would break the task that awaits the thread."""
+    try:
+        return next(pages, _END)
+    except BaseException as error:
+        return error

@@ -20,6 +20,7 @@ ORDER = (
     *("suggest-mapping", "backfill", "slices"),
     *("upload", "validate", "sync", "get", "ids", "delete"),
     *("status", "tail", "dead", "explain", "simulate", "replay", "forget", "pause", "resume", "repair"),
+    *("new", "dev"),
     *("connectors", "config", "schema", "sandbox", "version"),
 )
 """Of the commands in ``--help``: what a new user needs comes first."""
@@ -58,7 +59,8 @@ def config_line(error: ConfigError) -> str:
     """``plugins.toml: <TOML path>: problem``."""
     file = _config.get()
     where = "" if error.where in ("", str(file)) else f"{error.where}: "
-    return f"{file.name}: {where}{error.problem}"
+    fix = f"; {error.fix}" if error.fix else ""
+    return f"{file.name}: {where}{error.problem}{fix}"
 
 
 parent: Parent | None = None

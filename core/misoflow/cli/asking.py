@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from misoflow.budget import Unmetered
 from misoflow.cli.app import CONFIG, UNAVAILABLE
 from misoflow.config import DEFAULT, InstanceConfig, Settings
+from misoflow.contain import cancelled
 from misoflow.errors import Halt, MisoflowError, Retry
 from misoflow.http import Http
 from misoflow.miso import Later, Miso
 from misoflow.pipeline import describe
-from misoflow.registry import load_connector
+from misoflow.registry import REPORT, load_connector, make
 
 if TYPE_CHECKING:
     from misoflow.cli.setup import Findings
@@ -50,22 +52,29 @@ async def _instance(instance: InstanceConfig, findings: Findings) -> None:
     where = f"instances.{instance.name}"
     http = Http(timeout=SECONDS)
     try:
-        connector = load_connector(instance.connector)(instance.config)
+        connector = make(load_connector(instance.connector), instance.config, where)
         connector.http, connector.budget, connector.rules = http, Unmetered(), instance.rules
-        problems: list[Any] = await connector.check()
+        async with asyncio.timeout(2 * SECONDS):
+            problems: list[Any] = await connector.check()
+        told = [(problem.level, where, problem.text, problem.fix, CONFIG) for problem in problems]
     except Retry as error:
         findings.add("fail", where, error.reason, "check again later", UNAVAILABLE)
         return
     except Halt as error:
         findings.add("fail", where, error.reason, error.fix, CONFIG)
         return
-    except Exception as error:  # a plugin's fault must not hide the findings about the others
+    except TimeoutError:
+        findings.add("fail", where, f"its check took longer than {2 * SECONDS:.0f} s", "check again later", UNAVAILABLE)
+        return
+    except BaseException as error:  # a plugin's fault must not hide the findings about the others
+        if cancelled(error):
+            raise
         text = str(error) if isinstance(error, MisoflowError) else f"its check failed: {describe(error)}"
-        findings.add("fail", where, text, "", CONFIG)
+        findings.add("fail", where, text, REPORT, CONFIG)
         return
     finally:
         await http.close()
-    for problem in problems:
-        findings.add(problem.level, where, problem.text, problem.fix, CONFIG)
-    if all(problem.level != "fail" for problem in problems):
+    for problem in told:
+        findings.add(*problem)
+    if all(level != "fail" for level, *_ in told):
         findings.add("ok", where, f"{instance.connector}, deliveries to /hooks/{instance.name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,7 +14,7 @@ from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Listing, 
 from misoflow.encode import encode
 from misoflow.errors import ConfigError, Reject
 from misoflow.instances import Instance
-from misoflow.pipeline import DELIVERY, HOOKED_AWAY, describe
+from misoflow.pipeline import DELIVERY, HOOKED_AWAY, describe, stamped
 from misoflow.records import ForgetUser, Interaction, Product, RemoveProduct, RemoveUser, User
 
 KINDS = {
@@ -34,8 +34,10 @@ def explain(connector: Connector[Any], request: Request, instance: Instance | No
     With an ``instance`` what the engine applies around its connector too: hook, ``drop``, the form of user ids.
     """
     try:
-        events = list(connector.events(request))
-    except Exception as error:
+        events = [stamped(event, request.received_at) for event in connector.events(request)]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return {"events": [_outcome("", DELIVERY, "rejected", *_reason(error))]}
     return {"events": [explain_event(connector, event, request.received_at, instance) for event in events]}
 
@@ -59,7 +61,9 @@ def explain_event(
             else:
                 records += _records(output, instance)
                 effects += _effects(output)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return _outcome(event.id, event.topic, "rejected", *_reason(error))
     if records or effects:
         return _outcome(event.id, event.topic, "translated", reason, None, records, effects)
@@ -95,7 +99,7 @@ def _outcome(
     }
 
 
-def _reason(error: Exception) -> tuple[str, str]:
+def _reason(error: BaseException) -> tuple[str, str]:
     return (error.reason, error.path) if isinstance(error, Reject) else (describe(error), "$")
 
 
@@ -140,19 +144,23 @@ def settings_for(model: type[Config], given: dict[str, Any], where: str) -> Conf
 
     Raises ConfigError at ``where`` for what was given wrongly.
     """
-    from pydantic import ValidationError
-
     from misoflow.sections import section
 
-    secrets = {
-        key: f"{STAND_IN}-{key}" for key, info in model.model_fields.items() if "SecretStr" in str(info.annotation)
-    }
-    filled = {**secrets, **given}
+    return section(model, filled(model, given, lambda key: f"{STAND_IN}-{key}"), where)
+
+
+def filled(model: type[Config], given: dict[str, Any], stand_in: Callable[[str], str]) -> dict[str, Any]:
+    """What was given, with a stand-in for each secret that was not, and examples where something is still missing."""
+    from pydantic import ValidationError
+
+    secrets = {key: stand_in(key) for key, info in model.model_fields.items() if "SecretStr" in str(info.annotation)}
+    known = {**secrets, **given}
     try:
-        return model.model_validate(filled)
+        model.model_validate(known)
     except ValidationError as error:
         missing = [problem["loc"] for problem in error.errors() if problem["type"] == "missing"]
-    return section(model, {**_examples(model, missing), **filled}, where)
+        return {**_examples(model, missing), **known}
+    return known
 
 
 def _examples(model: type[Config], missing: list[tuple[int | str, ...]]) -> dict[str, Any]:

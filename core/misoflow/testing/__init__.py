@@ -11,6 +11,7 @@
 Needs the extra ``misoflow[testing]``.
 """
 
+import misoflow.testing.needed  # noqa: F401 (first of all)
 from misoflow.testing.contract import ConnectorContract
 from misoflow.testing.samples import Sample
 from misoflow.testing.tape import vcr_config

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -63,6 +62,17 @@ def fail(text: str) -> NoReturn:
     pytest.fail(text, pytrace=False)
 
 
+_connectors: dict[type[Given], Connector[Any] | None] = {}
+
+
+def signed(contract: Given, body: bytes, at: float) -> dict[str, str]:
+    """The headers that ``sign`` gives, names in lower case."""
+    try:
+        return {name.lower(): value for name, value in contract.sign(body, at).items()}
+    except NotImplementedError:
+        fail("give `sign(self, body, at)`: the headers that make a delivery genuine ({} where none do)")
+
+
 def folder_of(contract: type[Given]) -> Path:
     """The folder of the test file."""
     return Path(inspect.getfile(contract)).resolve().parent
@@ -99,20 +109,26 @@ def has_history(contract: type[Given]) -> bool:
     return connector is None or bool(connector.streams) or contract.history is not None
 
 
-@cache
-def _built(contract: Any) -> Connector[Any] | None:
+def _built(contract: type[Given]) -> Connector[Any] | None:
     """The connector, to see what its settings switch on; None where it cannot be made, which its tests will say."""
     from misoflow.testing.subject import make
 
-    try:
-        return make(contract())
-    except (Exception, pytest.fail.Exception):
-        return None
+    if contract not in _connectors:
+        try:
+            _connectors[contract] = make(contract())
+        except (Exception, pytest.fail.Exception):
+            _connectors[contract] = None
+    return _connectors[contract]
 
 
 def has_upstream(contract: type[Given]) -> bool:
     """Whether the history comes from a platform that can fail."""
     return has_history(contract) and (bool(contract.cassette) or contract.upstream is not Given.upstream)
+
+
+def has_own_upstream(contract: type[Given]) -> bool:
+    """``upstream`` answers whatever it is asked; a cassette knows its own questions only."""
+    return has_history(contract) and contract.upstream is not Given.upstream
 
 
 def has_cassette(contract: type[Given]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from misoflow.testing.base import Given, applies
-from misoflow.testing.whole import faults
+from misoflow.testing.whole import faults, missing
 
 
 def make_item(collector: Any, name: str, obj: object) -> list[Any] | None:
@@ -16,8 +16,8 @@ def make_item(collector: Any, name: str, obj: object) -> list[Any] | None:
     None leaves the matter to pytest.
     """
     owner = getattr(collector, "obj", None)
-    if isinstance(obj, type) and issubclass(obj, Given):
-        wrong = faults(obj, own_guard=True)
+    if isinstance(obj, type) and issubclass(obj, Given) and collector.istestclass(obj, name):
+        wrong = faults(obj, own_guard=True) or missing(obj)
         if wrong:
             raise pytest.Collector.CollectError("\n".join(wrong))
     if isinstance(owner, type) and issubclass(owner, Given) and name.startswith("test_") and not applies(obj, owner):

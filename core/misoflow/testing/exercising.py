@@ -13,13 +13,21 @@ from functools import partial
 from typing import Any
 
 from misoflow.connector import Connector, Request
-from misoflow.testing.base import Given, has_history, has_upstream, takes_deliveries
+from misoflow.testing.base import Given, has_history, has_upstream, signed, takes_deliveries
 from misoflow.testing.pulling import Fault, Pulled, equipped, pull, streams_of
 from misoflow.testing.samples import all_samples
 from misoflow.testing.subject import make, secrets_of, settings_of
 from misoflow.testing.tape import forms_of
 
-FAULTS = (None, Fault(status=401), Fault(status=404), Fault(status=500), Fault(lost=True), Fault(body=b"<html>"))
+FAULTS = (
+    None,
+    Fault(status=401),
+    Fault(status=404),
+    Fault(status=500),
+    Fault(lost=True),
+    Fault(cut=True),
+    Fault(body=b"<html>"),
+)
 CREDENTIALS = ("authorization", "proxy-authorization", "x-api-key", "cookie")
 """Request headers that are secret as they are sent."""
 
@@ -88,7 +96,7 @@ def _deliveries(contract: Given, seen: Seen) -> None:
     connector = make(contract)
     for sample in all_samples(contract):
         if sample.is_delivery:
-            genuine = contract.sign(sample.body, time.time())
+            genuine = signed(contract, sample.body, time.time())
             for headers in (genuine, {}, dict.fromkeys(genuine, "garbage")):
                 _tried(seen, partial(connector.verify, sample.request(connector, headers)))
             for body in (sample.body, b"[]", b"not JSON"):

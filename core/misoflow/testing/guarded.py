@@ -7,8 +7,9 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import time_machine
 
@@ -17,8 +18,21 @@ R = TypeVar("R")
 REFUSED = ("open", "os.", "shutil.", "socket.", "subprocess.", "sqlite3.", "http.client.", "urllib.", "ctypes.dlopen")
 """Audit events (https://docs.python.org/3/library/audit_events.html) of code that reaches out of its arguments."""
 HARMLESS = ("os.putenv", "os.unsetenv")
-MOMENTS = tuple(datetime(year, 3, 3, 3, 33, 33, 333_000, UTC) for year in (2003, 2031, 1999, 2027, 2041))
-"""No sample is of these days."""
+ZONES = ("Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati", "UTC", "America/Anchorage")
+
+
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except ZoneInfoNotFoundError:  # a small container may have no time zones
+        return UTC
+
+
+MOMENTS = tuple(
+    datetime(year, 3, 3, 3, 33, 33, 333_000, _zone(zone))
+    for year, zone in zip((2003, 2031, 1999, 2027, 2041), ZONES, strict=True)
+)
+"""No sample is of these days, and no two machines are in the same zone."""
 
 _refusing = threading.local()
 
@@ -85,7 +99,7 @@ def reached(call: Callable[[], R]) -> tuple[R | None, Exception | None, str]:
 
 
 def worlds() -> Iterator[None]:
-    """Each step of the loop is in another time, with other chance; ids by ``uuid`` and ``secrets`` differ anyway."""
+    """Each step of the loop is in another time and zone, with other chance; ``uuid`` and ``secrets`` differ anyway."""
     before = random.getstate()
     try:
         for seed, moment in enumerate(MOMENTS):

@@ -25,7 +25,8 @@ FORBIDDEN = {
         ("httpx", "requests", "aiohttp", "urllib3", "http.client", "urllib.request"),
         "use `self.http`, which classifies answers, has deadlines and keeps credentials out of errors",
     ),
-    **dict.fromkeys(("pytest", "misoflow_pytest"), "tests stand beside the package"),
+    **dict.fromkeys(("pytest", "misoflow_pytest", "misoflow_sandbox"), "tests stand beside the package"),
+    "misoflow_webhooks": "the receiver is the engine's",
 }
 """Module → what to do instead of importing it."""
 DIGESTS = ("digest", "signature", "hmac", "hexdigest", "mac")

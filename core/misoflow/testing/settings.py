@@ -15,7 +15,7 @@ from misoflow.testing.base import Given, fail
 from misoflow.testing.subject import SHORTEST, make, secrets_of, settings_of
 
 SECRET_NAME = re.compile(
-    r"(^|_)(secret|secrets|password|passwd|passphrase|token|tokens|api_?key|private_?key|write_?key|credentials?)($|_)"
+    r"(^|_)(secret|secrets|password|passwd|passphrase|token|tokens|api_?key|(private|write|access|signing|secret)_?key|credentials?)($|_)"
 )
 NO_SECRET = re.compile(r"_(env|file|path|url|name|header|days|seconds|field|id)$")
 """Endings of settings about a secret that are none: the file it stands in, the header it comes by."""

@@ -71,10 +71,11 @@ def make(
 
 
 def secrets_of(value: Any) -> Iterator[str]:
-    """The secrets in settings, however deep."""
+    """The secrets in settings, however deep; one that is empty is not set."""
     match value:
         case SecretStr():
-            yield value.get_secret_value()
+            if value:
+                yield value.get_secret_value()
         case BaseModel():
             for name in type(value).model_fields:
                 yield from secrets_of(getattr(value, name))
