@@ -136,8 +136,7 @@ def test_whatever_comes_is_taken_or_told_what_is_wrong(data: Any, path: str, met
     connector, request = http(), call(path, data, method=method)
     try:
         connector.verify(request)
-    except Reject as refused:
-        assert refused.reason
+    except Reject:
         return
     for event in events(connector, request):
         with contextlib.suppress(Reject):
