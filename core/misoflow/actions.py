@@ -9,6 +9,7 @@ from misoflow.backfill.dry import dry
 from misoflow.clock import now_ms
 from misoflow.control import ActionError
 from misoflow.pipeline import event_hash
+from misoflow.singer.feed import Feed
 from misoflow.store import control, erase, events
 from misoflow.store.values import DeadLetter
 
@@ -34,6 +35,7 @@ class Actions:
             "backfill.start": self.backfill_start,
             "backfill.stop": self.backfill_stop,
             "backfill.dry": self.backfill_dry,
+            **Feed(engine).verbs,
         }
 
     async def call(self, verb: str, args: dict[str, Any]) -> Any:

@@ -144,7 +144,11 @@ class Settings:
 def load(path: Path | str, *, strict: bool = False) -> Settings:
     """Read plugins.toml. ConfigError for what concerns all; with ``strict`` for a broken instance too."""
     path = Path(path)
-    tree = _parse(path)
+    return from_tree(_parse(path), path, strict=strict)
+
+
+def from_tree(tree: dict[str, Any], path: Path, *, strict: bool = False) -> Settings:
+    """Settings out of parsed tables as plugins.toml has them; paths in them are relative to ``path``'s folder."""
     look_in(path.parent)
     warnings: list[tuple[str, str]] = []
     _unknown(tree, ("miso", "engine", "instances"), "")

@@ -31,7 +31,7 @@ def section(model: type[M], table: Any, where: str) -> M:
         return model.model_validate(table)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        path = ".".join(str(step) for step in (where, *first["loc"]) if not _branch(step))
+        path = ".".join(str(step) for step in (where, *first["loc"]) if not _branch(step)).lstrip(".")
         text = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             text = f"unknown key{near(str(first['loc'][-1]), list(model.model_fields))}"

@@ -107,12 +107,16 @@ class Puller:
     async def _room(self, instance: Instance) -> None:
         """Live deliveries come first, and what Miso has not answered for yet does not grow without end."""
         engine = self._engine
-        for _ in range(int(LIVE_SECONDS / 0.02)):
-            if not engine.intake.busy:
-                break
-            await asyncio.sleep(0.02)
+        await self.turn()
         while await engine.store.run(slices.backlog, instance.env) > BACKLOG:
             await pause(engine.stopping, 0.05)
+
+    async def turn(self) -> None:
+        """Wait a little for live intake to catch up."""
+        for _ in range(int(LIVE_SECONDS / 0.02)):
+            if not self._engine.intake.busy:
+                break
+            await asyncio.sleep(0.02)
 
     async def _again(self, job: Job, piece: Piece, reason: str, after: float | None, *, counts: bool = True) -> None:
         """Whole again after a while, then in halves, then reported."""

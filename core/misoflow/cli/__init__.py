@@ -12,6 +12,7 @@ from misoflow.cli import (  # noqa: F401 (each adds its commands)
     letters,
     process,
     setup,
+    singer,
     suggesting,
     sync,
     trial,

@@ -13,12 +13,13 @@ from typer.core import TyperGroup
 from misoflow.errors import ConfigError, Halt, MisoflowError, Retry
 from misoflow.supervisor import Parent
 
-OK, PART, USAGE, UNAVAILABLE, LATER, CONFIG = 0, 1, 2, 69, 75, 78
+OK, PART, USAGE, DATA, UNAVAILABLE, LATER, CONFIG = 0, 1, 2, 65, 69, 75, 78
 
 ORDER = (
     *("demo", "init", "check", "run", "serve", "work"),
     *("suggest-mapping", "backfill", "slices"),
     *("upload", "validate", "sync", "get", "ids", "delete"),
+    *("singer-tap", "singer-target"),
     *("status", "tail", "dead", "explain", "simulate", "replay", "forget", "pause", "resume", "repair"),
     *("new", "dev"),
     *("connectors", "config", "schema", "sandbox", "version"),
@@ -76,9 +77,14 @@ def fail(why: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def about(config: Path) -> None:
+    """Errors from here on are about this file."""
+    _config.set(config)
+
+
 def load(config: Path) -> Any:
     """The settings in ``config``; ConfigError when they cannot be used."""
-    _config.set(config)
+    about(config)
     from misoflow import config as configuration
 
     return configuration.load(config)

@@ -84,11 +84,12 @@ def _start(config: Path, lock: str, quiet: bool) -> Any:
     if cli.parent is not None:
         cli.parent.watch()
         _wait_for_orphan(settings.data / lock)
-    _start_logs(settings, quiet)
+    start_logs(settings, quiet)
     return settings
 
 
-def _start_logs(settings: Any, quiet: bool) -> None:
+def start_logs(settings: Any, quiet: bool) -> None:
+    """Log lines on standard error, with every secret of the settings masked in them."""
     import logging
 
     from misoflow import logs

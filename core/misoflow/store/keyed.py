@@ -256,3 +256,20 @@ def refuse(tx: Tx, batch: int, env: int, kind: str, key: bytes) -> list[int]:
         (env, kind, key),
     )
     return [event for (event,) in rows]
+
+
+class Full(msgspec.Struct, frozen=True):
+    """A product or user as all its parts make it; no record: no source has it any more."""
+
+    kind: str
+    id: str
+    record: dict[str, Any] | None
+
+
+def take(tx: Tx, env: int) -> list[Full]:
+    """What was put since the last time, for somebody else than Miso; nobody waits for it."""
+    rows = list(tx.db.execute("SELECT kind, key FROM keyed WHERE env=? AND dirty=1 AND batch IS NULL", (env,)))
+    found = [Full(kind, *merged(tx, env, kind, key)) for kind, key in rows]
+    tx.db.execute("UPDATE keyed SET dirty=0 WHERE env=? AND dirty=1 AND batch IS NULL", (env,))
+    tx.db.execute("DELETE FROM waits WHERE env=? AND event=0", (env,))
+    return found
