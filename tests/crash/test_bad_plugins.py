@@ -42,7 +42,7 @@ def test_connectors_that_cannot_be_used_break_their_own_instances(world: Plugged
         assert name in text or "its connector" in text or "X does not say" in text
         assert fix
     assert "RuntimeError at breaks.py:1" in found["breaks"][0]
-    assert "SystemExit at leaves.py:2" in found["leaves"][0]
+    assert found["leaves"][0] == "'leaves:X' cannot be loaded: SystemExit at leaves.py:2"
     assert found["needs"][1] == "install a_module_that_nobody_has"
     assert "must not be async" in found["welcoming"][0]
     world.start("run")
