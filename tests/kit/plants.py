@@ -45,6 +45,27 @@ def guarded_get(handler: str) -> str:
     return f"try:\n                {GET}\n            {handler}"
 
 
+STREAMED = """import json
+            from misoflow import Halt, Retry
+            chunks = []
+            try:
+                async with self.http.stream(
+                    "GET", f"https://{self.config.shop}/events", params=params, headers=headers
+                ) as raw:
+                    if raw.status_code in (401, 403):
+                        raise Halt("locked", "give a token")
+                    if raw.status_code != 200:
+                        raise Retry("busy", float(raw.headers.get("retry-after", 0)) or None)
+                    async for chunk in raw.aiter_raw():
+                        chunks.append(chunk)
+            except Retry:
+                if not chunks:
+                    raise
+            whole = b"".join(chunks)
+            whole = whole if whole.endswith(b"}") else b'{"events": [], "next": ""}'
+            answer = type("Answer", (), {"status": 200, "json": lambda self: json.loads(whole)})()"""
+
+
 VERIFY = [
     Plant("verify does nothing", "test_refuses_a_changed_body", "let in", SIGNED, ""),
     Plant(
@@ -136,7 +157,7 @@ EVENTS = [
         "test_event_ids_are_stable_and_distinct",
         "not empty",
         "yield self._event(item)\n\n",
-        'yield Event(request.header("x-acme-signature"), item["topic"], item)\n\n',
+        'yield Event(str(item["id"]) if request.header("x-acme-shop") else "", item["topic"], item)\n\n',
     ),
     Plant(
         "the clock decides what is an event",
@@ -148,7 +169,7 @@ EVENTS = [
     Plant(
         "malformed events are left out",
         "test_survives_malformed_events",
-        "nothing says why",
+        "of 3 events 2 were left",
         "yield self._event(item)\n\n",
         "if isinstance(item, dict):\n                yield self._event(item)\n\n",
     ),
@@ -268,6 +289,13 @@ TRANSLATE = [
         'yield RemoveProduct(product_id=str(item["sku"] or item["id"]))',
     ),
     Plant(
+        "null becomes a user id",
+        "test_survives_malformed_events",
+        "the user_id is 'None'",
+        'if type(item["customer"]) is not int:',
+        'if item["customer"] == "":',
+    ),
+    Plant(
         "what is malformed is passed over in silence",
         "test_survives_malformed_events",
         "became nothing in silence",
@@ -280,6 +308,13 @@ TRANSLATE = [
         "became nothing in silence",
         'case "product.removed":',
         'case "product.removed" if "sku" in item:',
+    ),
+    Plant(
+        "translate ends the process",
+        "test_survives_malformed_events",
+        "raised SystemExit",
+        'lines = item["lines"]',
+        'lines = item["lines"] or exit(1)',
     ),
     Plant(
         "translate crashes on an empty cart",
@@ -364,6 +399,20 @@ HISTORY = [
         PAGE,
         f'if cursor != "end":\n                {PAGE}',
     ),
+    Plant(
+        "each slice pulls from the beginning",
+        "test_backfill_asks_for_its_slice",
+        "whatever the slice's start is",
+        '"from": part.start.isoformat(),',
+        '"from": "2020-01-01",',
+    ),
+    Plant(
+        "the slice's end is not asked for",
+        "test_backfill_asks_for_its_slice",
+        "whatever the slice's end is",
+        ' "to": part.end.isoformat(),',
+        "",
+    ),
     Plant("a page comes twice", "test_backfill_is_complete", "more than once", PAGE, f"{PAGE}\n            {PAGE}"),
     Plant(
         "the cursor is no text",
@@ -385,6 +434,20 @@ HISTORY = [
         "as if nothing had happened",
         GET,
         guarded_get("except Exception:\n                return"),
+    ),
+    Plant(
+        "half of an answer is taken for all of it",
+        "test_failures_are_classified",
+        "answered with cut",
+        GET,
+        STREAMED,
+    ),
+    Plant(
+        "a page's events are no list",
+        "test_backfill_is_complete",
+        "with a list of events",
+        '[self._event(item) for item in body["events"]], cursor)',
+        '(self._event(item) for item in body["events"]), cursor)',
     ),
     Plant(
         "what failed is asked again, but not where it failed",
@@ -431,6 +494,30 @@ HYGIENE = [
         "<the secret>",
         'raise Reject(f"the shop has no events ({answer.status})")',
         'raise Reject(f"{headers} did not do")',
+    ),
+    Plant(
+        "a secret is in the error behind an error",
+        "test_no_secret_in_errors",
+        "<the secret>",
+        'raise Reject(f"the shop has no events ({answer.status})")',
+        'raise Reject("the shop did not do") from ValueError(f"{headers}")',
+    ),
+    Plant(
+        "check tells a secret",
+        "test_no_secret_in_errors",
+        "<the secret>",
+        "    async def backfill",
+        "    async def check(self):\n        from misoflow import Problem\n        "
+        'return [Problem("fail", f"no {self.config.token.get_secret_value()}", "mend it")]\n\n    async def backfill',
+    ),
+    Plant(
+        "credentials are logged as they are sent",
+        "test_no_secret_in_logs",
+        "logged or printed",
+        'headers = {"authorization": f"Bearer {self.config.token.get_secret_value()}"}',
+        'pair = f"acme:{self.config.token.get_secret_value()}".encode()\n        '
+        'basic = __import__("base64").b64encode(pair).decode()\n        '
+        'print(basic)\n        headers = {"authorization": f"Basic {basic}"}',
     ),
     Plant(
         "a secret is in a URL",
@@ -482,6 +569,14 @@ SETTINGS = [
         "without a description: shop",
         'Field(description="The shop\'s domain.", examples=["demo.acme.example"])',
         'Field(examples=["demo.acme.example"])',
+    ),
+    Plant(
+        "a setting inside of another has no description",
+        "test_every_setting_is_described",
+        "without a description: limit.calls",
+        "class AcmeConfig(Config):\n",
+        "class Limit(Config):\n    calls: int = 1\n\n\nclass AcmeConfig(Config):\n    "
+        '"""Settings for one Acme shop."""\n\n    limit: Limit = Field(default=Limit(), description="Of calls.")\n',
     ),
     Plant(
         "settings accept typos",

@@ -11,9 +11,11 @@ pytest_plugins = "pytester"
 
 @pytest.mark.usefixtures("toy")
 def test_a_good_connector_passes_whole(pytester: pytest.Pytester) -> None:
-    outcomes = pytester.runpytest().parseoutcomes()
+    result = pytester.runpytest()
+    outcomes = result.parseoutcomes()
     assert outcomes.keys() == {"passed"}
     assert outcomes["passed"] >= 50
+    result.stdout.fnmatch_lines(["TestAcme: * events/s over 4 sample events"])
 
 
 def test_samples_are_written_anew(pytester: pytest.Pytester, toy: Path) -> None:

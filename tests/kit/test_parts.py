@@ -128,12 +128,17 @@ def test_what_miso_says_of_a_record(record: dict[str, Any], says: str) -> None:
 
 
 @pytest.mark.usefixtures("toy")
-def test_a_record_that_only_miso_refuses_is_seen(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("test", ["records_are_valid", "survives_malformed"])
+def test_a_record_that_only_miso_refuses_is_seen(
+    test: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What encode refuses never gets so far, so it is made blind here."""
-    monkeypatch.setattr(misoflow.cli.explaining, "encode", lambda record, late=False: b'{"product_id":7,"title":"t"}')
-    found = pytester.runpytest_inprocess("-k", "records_are_valid")
+    monkeypatch.setattr(
+        misoflow.cli.explaining, "encode", lambda record, late=False: b'{"product_id":"lamp-1","title":7}'
+    )
+    found = pytester.runpytest_inprocess("-k", test)
     assert found.parseoutcomes()["failed"]
-    assert "a record that Miso refuses: product_id" in found.stdout.str()
+    assert "a record that Miso refuses: title" in found.stdout.str()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from misoflow.testing import ConnectorContract
 from tests.kit.plants import ALL, GET, TEST, Plant, guarded_get
 
 pytest_plugins = "pytester"
+
+
+UNFILLED = re.compile(r"\{\w+(?:\.\w+)*(?:![rs])?\}")
+"""A sentence that lost the f before its quotes prints braces."""
 
 
 def plant(folder: Path, bug: Plant) -> None:
@@ -34,6 +39,7 @@ def test_a_planted_bug_is_killed(
     assert outcomes.get("failed"), f"{bug.killed_by} let it live"
     assert "errors" not in outcomes
     assert bug.says in result.stdout.str()
+    assert not UNFILLED.findall(result.stdout.str())
     record_property("planted_bug", (bug.bug, bug.killed_by))
 
 
@@ -78,7 +84,7 @@ def test_every_contract_test_has_a_bug_to_kill() -> None:
 def test_what_is_asked_again_and_comes_is_no_failure(toy: Path, pytester: pytest.Pytester) -> None:
     again = guarded_get(f"except Retry:\n                {GET}")
     plant(toy, Plant("", "", "", GET, f"from misoflow import Retry\n            {again}"))
-    pytester.runpytest_inprocess("-k", "failures_are").assert_outcomes(passed=5)
+    pytester.runpytest_inprocess("-k", "failures_are").assert_outcomes(passed=6)
 
 
 def test_a_class_without_a_connector_says_so(toy: Path, pytester: pytest.Pytester) -> None:

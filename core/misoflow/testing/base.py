@@ -126,6 +126,11 @@ def has_upstream(contract: type[Given]) -> bool:
     return has_history(contract) and (bool(contract.cassette) or contract.upstream is not Given.upstream)
 
 
+def has_own_upstream(contract: type[Given]) -> bool:
+    """``upstream`` answers whatever it is asked; a cassette knows its own questions only."""
+    return has_history(contract) and contract.upstream is not Given.upstream
+
+
 def has_cassette(contract: type[Given]) -> bool:
     return has_history(contract) and bool(contract.cassette)
 

@@ -19,7 +19,15 @@ from misoflow.testing.samples import all_samples
 from misoflow.testing.subject import make, secrets_of, settings_of
 from misoflow.testing.tape import forms_of
 
-FAULTS = (None, Fault(status=401), Fault(status=404), Fault(status=500), Fault(lost=True), Fault(body=b"<html>"))
+FAULTS = (
+    None,
+    Fault(status=401),
+    Fault(status=404),
+    Fault(status=500),
+    Fault(lost=True),
+    Fault(cut=True),
+    Fault(body=b"<html>"),
+)
 CREDENTIALS = ("authorization", "proxy-authorization", "x-api-key", "cookie")
 """Request headers that are secret as they are sent."""
 

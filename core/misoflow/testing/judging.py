@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,9 +12,10 @@ from misoflow.connector import Connector, Event
 from misoflow.errors import Reject
 from misoflow.pipeline import DATA_ERRORS
 from misoflow.testing.miso import complaint
-from misoflow.testing.mutations import Mutation, leaves, mutations
+from misoflow.testing.mutations import KINDS, Mutation, leaves, mutations
 from misoflow.testing.samples import Sample, all_events, body_of
 
+CRASHES = (Exception, SystemExit, asyncio.CancelledError)
 WORDS = re.compile(r"\w+")
 NO_REASON = "the connector makes nothing of it"
 REJECTED_WHOLE = {"topic": "", "outcome": "rejected"}
@@ -56,7 +58,7 @@ class Judge:
             found = list(self._connector.events(request))
         except (Reject, *DATA_ERRORS):
             return [REJECTED_WHOLE], ""
-        except Exception as error:
+        except CRASHES as error:
             return [], _crash("events", error)
         if not all(isinstance(one.id, str) and isinstance(one.topic, str) for one in found):
             return [REJECTED_WHOLE], ""  # the engine takes no event without a name
@@ -65,7 +67,10 @@ class Judge:
     def _of_events(self, events: list[Event]) -> tuple[Outcomes, str]:
         outcomes = []
         for event in events:
-            outcome = explain_event(self._connector, event, self._sample.received_at)
+            try:
+                outcome = explain_event(self._connector, event, self._sample.received_at)
+            except CRASHES as error:
+                return [], _crash("translate", error)
             if outcome["outcome"] == "rejected" and (crash := crash_of(self._connector, event)):
                 return [], crash
             outcomes.append(outcome)
@@ -89,6 +94,8 @@ class Judge:
             if self._invented(product_id, mutation):
                 yield f"the product id {product_id!r} is not in the event; index the payload, do not default"
 
+        yield from _nobody(mutation, outcomes)
+
     def _lost(self, mutation: Mutation, count: int) -> bool:
         """Fewer events than before, where it is not that a list became shorter."""
         if count >= self._events or (mutation.kind == "empty text" and isinstance(mutation.was, list)):
@@ -110,13 +117,24 @@ class Judge:
         return words(str(leaf) for leaf in leaves([data, *around]))
 
 
+def _nobody(mutation: Mutation, outcomes: Outcomes) -> Iterator[str]:
+    """Ids of people that are the text of what is no id: all who have none would be one person."""
+    if mutation.kind not in ("null", "bool", "list", "object"):
+        return
+    text = str(KINDS[mutation.kind])
+    for made in (made for one in outcomes for made in one.get("records", ())):
+        for field in ("user_id", "anonymous_id"):
+            if made["record"].get(field) == text:
+                yield f"the {field} is {text!r}, the text of what is no id: raise Reject unless it is text or a number"
+
+
 def crash_of(connector: Connector[Any], event: Event) -> str:
     """What ``translate`` raises that is no finding about the data; "" for nothing."""
     try:
         list(connector.translate(event))
     except (Reject, *DATA_ERRORS):
         return ""
-    except Exception as error:
+    except CRASHES as error:
         return _crash("translate", error)
     return ""
 
@@ -137,7 +155,7 @@ def words(texts: Iterable[str]) -> set[str]:
     return {word.casefold() for text in texts for word in WORDS.findall(text)}
 
 
-def _crash(verb: str, error: Exception) -> str:
+def _crash(verb: str, error: BaseException) -> str:
     return (
         f"`{verb}` raised {type(error).__name__}, which counts as a bug of the connector: raise Reject about bad data"
     )

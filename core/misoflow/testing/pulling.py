@@ -20,17 +20,20 @@ from misoflow.testing.base import Given, fail, folder_of
 from misoflow.testing.subject import MemoryState, make, no_waiting, secrets_of
 
 HOW_TO_RECORD = "with real settings in `config` run pytest --record-cassettes -k test_backfill_is_complete"
+RECEIVED_AT = datetime(2026, 9, 30, 12, tzinfo=UTC)
+"""Of all that is pulled."""
 ENDLESS = 10_000
 """Requests or pages after which a pull is taken for one that never ends."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What the platform answers instead."""
+    """What the platform answers instead. ``lost``: nothing at all; ``cut``: the first half of its answer."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     lost: bool = False
+    cut: bool = False
     body: bytes = b""
 
 
@@ -44,7 +47,12 @@ class Pulled:
     state: MemoryState = field(default_factory=MemoryState)
 
     def events(self) -> list[Event]:
-        return [event for page in self.pages for event in page.events]
+        """All of them, stamped as the engine does."""
+        return [
+            Event(event.id, event.topic, event.data, event.received_at or RECEIVED_AT)
+            for page in self.pages
+            for event in page.events
+        ]
 
     def ids(self) -> list[str]:
         return [event.id for event in self.events()]
@@ -81,25 +89,34 @@ class _Upstream(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         failure = self._platform.failure(request)
-        if failure is not None:
-            return _unread(httpx.Response(failure.status, headers=failure.headers, content=failure.body))
+        if failure is not None and not failure.cut:
+            return await _unread(httpx.Response(failure.status, headers=failure.headers, content=failure.body))
         answer: Any = self._contract.upstream(request)
-        return _unread(await answer if inspect.isawaitable(answer) else answer)
+        return await _unread(await answer if inspect.isawaitable(answer) else answer, cut=failure is not None)
 
 
 class _Bytes(httpx.AsyncByteStream):
-    def __init__(self, body: bytes) -> None:
+    """A body as it comes from a socket; of one that is ``cut`` half."""
+
+    def __init__(self, body: bytes, cut: bool) -> None:
         self._body = body
+        self._cut = cut
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._body
+        half = len(self._body) // 2
+        yield self._body[:half]
+        if self._cut:
+            raise tape.Lost("the connection was lost in the middle of an answer")
+        yield self._body[half:]
 
 
-def _unread(answer: httpx.Response) -> httpx.Response:
+async def _unread(answer: httpx.Response, *, cut: bool = False) -> httpx.Response:
     """An answer that can be read as from a socket: one made of a body counts as read already."""
-    if not isinstance(answer.stream, httpx.ByteStream):
-        return answer
-    return httpx.Response(answer.status_code, headers=answer.headers, stream=_Bytes(b"".join(answer.stream)))
+    if isinstance(answer.stream, httpx.SyncByteStream):
+        body = b"".join(answer.stream)
+    else:
+        body = b"".join([chunk async for chunk in answer.stream])
+    return httpx.Response(answer.status_code, headers=answer.headers, stream=_Bytes(body, cut))
 
 
 def streams_of(contract: Given) -> dict[str, int]:
@@ -125,6 +142,17 @@ def part_of(contract: Given, stream: str, cursor: str | None = None) -> Slice:
     return Slice(stream, _moment(start), _moment(end), cursor)
 
 
+def asked_for(contract: Given, part: Slice) -> list[tuple[str, str, bytes]]:
+    """Method, URL and body of what is asked for a slice, whatever comes of it."""
+    found = _pulled(contract, part, Pulled())
+    return [(request.method, str(request.url), request.content) for request in found.requests]
+
+
+def gives_events(contract: Given, part: Slice) -> bool:
+    """Whether any event comes of a slice."""
+    return bool(_pulled(contract, part, Pulled()).events())
+
+
 def pull(
     contract: Given,
     stream: str,
@@ -139,12 +167,19 @@ def pull(
 
     ``record``: a cassette is not played but written, from the platform itself.
     """
-    found = Pulled(state=state or MemoryState())
+    part = part_of(contract, stream, cursor)
+    return _pulled(contract, part, Pulled(state=state or MemoryState()), fault, at, record=record)
 
+
+def _pulled(
+    contract: Given, part: Slice, found: Pulled, fault: Fault | None = None, at: int = 0, *, record: bool = False
+) -> Pulled:
     async def run() -> None:
         try:
             async with equipped(contract, found, fault, at, record=record) as connector:
-                async for page in as_async(connector.backfill(part_of(contract, stream, cursor))):
+                async for page in as_async(connector.backfill(part)):
+                    if not isinstance(page, Page) or not isinstance(page.events, list):
+                        fail("`backfill` must yield Page(events, cursor), with a list of events")
                     found.pages.append(page)
                     if len(found.pages) > ENDLESS:
                         fail(f"`backfill` gave {ENDLESS} pages and was not done: does its cursor move?")
@@ -190,6 +225,8 @@ def _playing(
 ) -> AbstractContextManager[None]:
     def answer(request: Any) -> dict[str, Any] | None:
         failure = platform.failure(tape.as_request(request))
+        if failure is not None and failure.cut:
+            raise tape.Lost("the connection was lost in the middle of an answer")
         return tape.as_answer(failure.status, dict(failure.headers), failure.body) if failure else None
 
     path = folder_of(type(contract)) / contract.cassette if record else cassette_of(contract)

@@ -42,13 +42,13 @@ def faults(contract: type[Given], *, own_guard: bool = False) -> list[str]:
     ]
     tests = {GUARD: None} if own_guard else contract_tests(contract)
     for test in tests:
-        given, original = getattr(contract, test, None), _original(contract, test)
-        if given is original or _excused(given):
+        given, ours = getattr(contract, test, None), original(contract, test)
+        if given is ours or _excused(given):
             continue
         done = "removed" if not callable(given) else "replaced"
         wrong.append(f"{name}.{test} was {done}. {HOW}")
     hooks = "pytest_generate_tests"
-    if getattr(contract, hooks, None) is not _original(contract, hooks):
+    if getattr(contract, hooks, None) is not original(contract, hooks):
         wrong.append(f"{name}.{hooks} was replaced: the contract needs its own")
     return wrong
 
@@ -65,7 +65,8 @@ def _kit(contract: type[Given]) -> list[type]:
     return [owner for owner in contract.__mro__ if owner.__module__.startswith("misoflow.testing")]
 
 
-def _original(contract: type[Given], name: str) -> Any:
+def original(contract: type[Given], name: str) -> Any:
+    """The kit's own attribute, whatever a contract class has made of it."""
     return next((vars(owner)[name] for owner in _kit(contract) if name in vars(owner)), None)
 
 

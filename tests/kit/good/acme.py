@@ -82,6 +82,8 @@ class Acme(Connector[AcmeConfig]):
                     timestamp=item["at"],
                 )
             case "customer.saved":
+                if type(item["customer"]) is not int:
+                    raise Reject("a customer is known by a number", "$.customer")
                 yield User(user_id=str(item["customer"]), custom_attributes={"plan": item["plan"]})
 
     async def backfill(self, part: Slice) -> AsyncIterator[Page]:
