@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_VENV := .venv-docs
+DOCS_READY := $(DOCS_VENV)/.ready
 
-.PHONY: demo test test-real test-all lint bench lock audit clean
+.PHONY: demo test test-real test-all lint bench docs lock audit clean
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "misoflow needs Python 3.11 or newer"; exit 1; }
@@ -33,13 +35,23 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
+# what builds the site is in nobody's way who only runs or tests misoflow
+$(DOCS_READY): requirements/docs.txt
+	@test -x $(DOCS_VENV)/bin/pip || $(PYTHON) -m venv $(DOCS_VENV) || { echo "venv is incomplete here: apt install python3-venv"; exit 1; }
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@touch $(DOCS_READY)
+
+docs: $(DOCS_READY)  ## the documentation site, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+
 lock:  ## new versions within pyproject's bounds
 	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -o requirements/run.txt pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --extra dev --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header -o requirements/docs.txt requirements/docs.in
 
 audit: $(READY)  ## known weaknesses of the locked packages; fails too when the list cannot be read
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
 
 clean:
-	rm -rf $(VENV) var dist
+	rm -rf $(VENV) $(DOCS_VENV) var dist site

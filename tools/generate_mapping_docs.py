@@ -14,12 +14,14 @@ import msgspec
 from misoflow.bulk.cells import OPEN, converted
 from misoflow.records import INTERACTIONS, Product, User
 from misoflow_files import FilesConfig
+from misoflow_http import HttpConfig
 from misoflow_mixpanel import mapping as mixpanel
 from misoflow_mixpanel import profiles
 from misoflow_mixpanel.config import Cohorts, MixpanelConfig, Zone
-from misoflow_mixpanel.names import PRESETS
+from misoflow_mixpanel.names import IDENTITY, PRESETS
+from misoflow_segment.archive import NOT_FOR_US, UNREADABLE
 from misoflow_segment.config import PageRule, SegmentConfig
-from misoflow_segment.mapping import CALLS, TRACKS, Row
+from misoflow_segment.mapping import CALLS, MALFORMED, TRACKS, Row
 from misoflow_segment.names import BEYOND, SPEC, VIDEO, spellings
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -36,7 +38,7 @@ def mapping_table(names: Any, rows: dict[str, Row]) -> str:
     for topic in names:
         row = rows[topic]
         other = [name for name in spellings(topic) if name != topic] if topic in SPEC | VIDEO | BEYOND else []
-        shown = "any other track call" if topic == "track" else topic
+        shown = "track, with any other name" if topic == "track" else topic
         lines.append(f"| {shown} | {', '.join(other)} | {row.becomes} | {row.note} |")
     return "\n".join(lines) + "\n"
 
@@ -74,6 +76,26 @@ def names_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+DEAD = "a dead letter"
+SEGMENT_TOPICS = {
+    MALFORMED: (DEAD, "what is no call"),
+    UNREADABLE: (DEAD, "a line of an archive that is cut off or no JSON"),
+    NOT_FOR_US: ("nothing", "a call of an archive whose integrations object leaves Miso out"),
+}
+MIXPANEL_TOPICS = {
+    "event": ("nothing, or custom by `unmapped`", "an event whose name is none of these"),
+    "identity": ("nothing", f"{', '.join(f'`{name}`' for name in IDENTITY)}: they say which ids are one person"),
+    "system": ("nothing", "Mixpanel's own bookkeeping"),
+    "profile": ("user", "a user profile"),
+    "cohort": ("user", "a member of a cohort, or a page of its list"),
+    "malformed": (DEAD, "a line of an export that is no event"),
+}
+FILES_TOPICS = {
+    "interactions": (", ".join(INTERACTIONS), "a row, by its `type` or by a rule"),
+    "products": ("product", 'a row, with `kind = "products"`'),
+    "users": ("user", 'a row, with `kind = "users"`'),
+    "unreadable": (DEAD, "a row that is cut off or no object"),
+}
 FIELDS: dict[str, tuple[str, ...]] = {
     "products, with their quantities": mixpanel.ITEMS,
     "`product_ids`, where there is no such list": MixpanelConfig.model_fields["product_id_path"].default,
@@ -106,9 +128,17 @@ def profiles_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def topics_table(rows: dict[str, tuple[str, str]]) -> str:
+    """Topic -> (what it becomes, what it is)."""
+    lines = ["| topic | Miso | what it is |", "|---|---|---|"]
+    lines += [f"| {topic} | {becomes} | {what} |" for topic, (becomes, what) in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
 def mixpanel_blocks() -> dict[str, str]:
     return {
         "names": names_table(),
+        "topics": topics_table(MIXPANEL_TOPICS),
         "fields": fields_table(),
         "profiles": profiles_table(),
         "settings": settings_table(MixpanelConfig),
@@ -118,7 +148,11 @@ def mixpanel_blocks() -> dict[str, str]:
 
 
 def files_blocks() -> dict[str, str]:
-    return {"settings": settings_table(FilesConfig), "cells": cells_table()}
+    return {"topics": topics_table(FILES_TOPICS), "settings": settings_table(FilesConfig), "cells": cells_table()}
+
+
+def http_blocks() -> dict[str, str]:
+    return {"settings": settings_table(HttpConfig)}
 
 
 def segment_blocks() -> dict[str, str]:
@@ -128,6 +162,7 @@ def segment_blocks() -> dict[str, str]:
         "video": mapping_table(VIDEO, TRACKS),
         "beyond": mapping_table([*BEYOND, "track"], TRACKS),
         "calls": mapping_table(CALLS, CALLS),
+        "others": topics_table(SEGMENT_TOPICS),
         "settings": settings_table(SegmentConfig),
         "page rules": settings_table(PageRule),
     }
@@ -169,6 +204,7 @@ PAGES: dict[Path, Callable[[], dict[str, str]]] = {
     DOCS / "segment.md": segment_blocks,
     DOCS / "mixpanel.md": mixpanel_blocks,
     DOCS / "files.md": files_blocks,
+    DOCS / "http.md": http_blocks,
 }
 
 

@@ -79,6 +79,12 @@ class RemoveProduct(Record_, kw_only=True):
     product_id: Annotated[str, Meta(min_length=1, max_length=512)]
 
 
+class RemoveUser(Record_, kw_only=True):
+    """Take this source's part of a user's record away; Miso's record goes with the last part, interactions stay."""
+
+    user_id: Annotated[str, Meta(min_length=1, max_length=512)]
+
+
 '''
 
 
@@ -115,7 +121,7 @@ def records(document: Schema) -> str:
     parts += [interaction(name, schemas[name]) for name in names]
     parts += [struct("Product", schemas["ProductRecord"]), struct("User", schemas["UserRecord"]), TAIL]
     parts.append("Interaction = (\n    " + "\n    | ".join(names) + "\n)\n")
-    parts.append("Record = Interaction | Product | User | ForgetUser | RemoveProduct\n\n")
+    parts.append("Record = Interaction | Product | User | ForgetUser | RemoveProduct | RemoveUser\n\n")
     rows = "".join(f'    "{tag(schemas[name])}": {name},\n' for name in names)
     parts.append(f'INTERACTIONS: dict[str, type[Interaction]] = {{\n{rows}}}\n"""Miso\'s type → its class."""\n')
     parts.append(KIND)
@@ -123,12 +129,13 @@ def records(document: Schema) -> str:
 
 
 KIND = '''
-Kind = Literal["interaction", "product", "user", "forget_user", "remove_product"]
+Kind = Literal["interaction", "product", "user", "forget_user", "remove_product", "remove_user"]
 _KINDS: dict[type, Kind] = {
     Product: "product",
     User: "user",
     ForgetUser: "forget_user",
     RemoveProduct: "remove_product",
+    RemoveUser: "remove_user",
 }
 
 

@@ -349,14 +349,17 @@ def _category(value: Any) -> list[str] | None:
 
 
 def _filters(value: Any) -> Json:
-    """{"filters": {name: [texts]}} from an object or a list of {type, value}; {} when there are none."""
+    """{"filters": {name: [texts]}} from an object or a list of {type, value}; {} when there are none.
+
+    A filter whose name is personal (``first_name``) is not one of a catalogue's.
+    """
     pairs = value.items() if type(value) is dict else _pairs(value)
     found: dict[str, list[str]] = {}
     for name, item in pairs:
         texts = [
             text for one in (item if type(item) is list else [item]) if (text := privacy.text_of(str(one))) is not None
         ]
-        if texts and type(name) is str and item is not None:
+        if texts and type(name) is str and item is not None and not values.is_personal(name):
             found.setdefault(name, []).extend(texts)
     return {"filters": found} if found else {}
 

@@ -63,7 +63,7 @@ class Segment(Connector[SegmentConfig]):
         self._secrets = _bytes(config.shared_secret)
         self._write_keys = _bytes(config.write_key)
         self._tokens = _bytes(config.batch_token)
-        # a path reaches us in lower case
+        # whoever types a URL may not mind its case
         self._path_tokens = [token.lower() for token in self._tokens]
         self._batch_deletes = config.batch_auth == "require_second_factor"
         self._open = config.allow_unsigned and not (self._secrets or self._tokens)
@@ -112,7 +112,7 @@ class Segment(Connector[SegmentConfig]):
     def _second_factor(self, request: Request) -> bool:
         """Whether a batch token came as Authorization or at the end of the URL."""
         if request.path.startswith("t/"):
-            return token_matches(request.path[2:].strip("/"), self._path_tokens)
+            return token_matches(request.path[2:].strip("/").lower(), self._path_tokens)
         return token_matches(bearer(request.header("authorization")), self._tokens)
 
     def _verify_tracking(self, request: Request) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from misoflow import CategoryPageView, Custom, Impression, PromoPageView, Reject, Search, privacy
+from misoflow import CategoryPageView, Custom, Impression, PromoPageView, Reject, Search, privacy, values
 
 from misoflow_segment.call import Call
 from misoflow_segment.keys import Json
@@ -117,7 +117,10 @@ def category_of(value: Any) -> list[str]:
 
 
 def filters_of(value: Any) -> dict[str, list[str]]:
-    """``{field: [values]}``, from Segment's list of {type, value} (some libraries say attribute) or an object."""
+    """``{field: [values]}``, from Segment's list of {type, value} (some libraries say attribute) or an object.
+
+    A field whose name is personal (``first_name``) is not one of a catalogue's.
+    """
     found: dict[str, list[str]] = {}
     if type(value) is dict:
         pairs = [(key, item) for key, many in value.items() for item in (many if type(many) is list else [many])]
@@ -128,7 +131,7 @@ def filters_of(value: Any) -> dict[str, list[str]]:
         return found
     for field, item in pairs[:MAX_FILTERS]:
         name, text = privacy.text_of(field, privacy.MAX_VALUE), _filter_text(item)
-        if name and text:
+        if name and text and not values.is_personal(name):
             many = found.setdefault(name, [])
             if text not in many:
                 many.append(text)

@@ -179,7 +179,7 @@ CALLS: dict[str, Row] = {
     "identify": Row(users.identify, "user, custom identify_link", "allow-listed traits; the link once a pair"),
     "group": Row(users.group, "user", "group_id"),
     "alias": Row(users.alias, "custom identify_link", "once a pair"),
-    "delete": Row(users.delete, "the user and all interactions are deleted", "signed webhooks only"),
+    "delete": Row(users.delete, "forget_user", "the user and all interactions are deleted; signed webhooks only"),
 }
 MALFORMED = "malformed"
 TOPICS = (*TRACKS, *CALLS, MALFORMED)

@@ -83,14 +83,16 @@ ORDERS = ("Checkout Started", "Payment Info Entered", "Order", "Coupon")
 
 
 def signed_request(topic: str, secrets: list[bytes], tokens: list[bytes], write_keys: list[bytes]) -> Request:
-    """The topic's delivery, proven by whatever the instance takes; LookupError if there is no such topic."""
+    """The topic's delivery, proven by whatever the instance takes; LookupError if it takes none of that topic."""
     body = msgspec.json.encode(call_for(topic))
     headers = {"content-type": "application/json"}
     if secrets:
         headers["x-signature"] = hmac.new(secrets[0], body, hashlib.sha1).hexdigest()
     elif tokens:
         headers["authorization"] = "Bearer " + tokens[0].decode()
-    elif write_keys and topic != "delete":
+    elif write_keys:
+        if topic == "delete":
+            raise LookupError("a delete is taken from signed webhooks only")
         headers["authorization"] = "Basic " + base64.b64encode(write_keys[0] + b":").decode()
         return Request(body, headers, "tracking", "v1/track")
     return Request(body, headers)

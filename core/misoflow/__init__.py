@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Config,
         Connector,
         Event,
+        Fate,
         Page,
         Problem,
         Request,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         RemoveFromCart,
         RemoveFromCollection,
         RemoveProduct,
+        RemoveUser,
         Search,
         Share,
         Submit,
@@ -76,7 +78,7 @@ if TYPE_CHECKING:
     from misoflow.suggest import Suggestion
 
 _HOMES = {
-    "connector": ("Config", "Connector", "Event", "Page", "Problem", "Request", "Route", "Slice", "Stream"),
+    "connector": ("Config", "Connector", "Event", "Fate", "Page", "Problem", "Request", "Route", "Slice", "Stream"),
     "effects": (
         "Alias",
         "Disconnect",
@@ -120,6 +122,7 @@ _HOMES = {
         "RemoveFromCart",
         "RemoveFromCollection",
         "RemoveProduct",
+        "RemoveUser",
         "Search",
         "Share",
         "Submit",
@@ -152,6 +155,7 @@ __all__ = [
     "Dislike",
     "Effect",
     "Event",
+    "Fate",
     "Feedback",
     "Fetch",
     "ForgetUser",
@@ -178,6 +182,7 @@ __all__ = [
     "RemoveFromCart",
     "RemoveFromCollection",
     "RemoveProduct",
+    "RemoveUser",
     "Request",
     "Retry",
     "Route",

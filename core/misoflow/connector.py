@@ -59,6 +59,9 @@ class Route:
     whether ``verify`` proves the sender: malformed JSON is 400 where it does not, and a dead letter behind
     a 2xx where it does. ``max_body`` is in bytes as sent, ``max_inflated`` after gunzip. ``keep`` names
     the (lower-case) headers stored with the delivery beside content-type; never one that holds a secret.
+    ``hide`` names the query fields that ``verify`` reads and that are not stored: keys. ``ledger``: nothing is
+    taken in here; the last segment is the ``Request.delivery`` of an earlier one of this instance, and ``answer``
+    gets ``Request.fates``. One that is not known (any more) is a 404.
     """
 
     path: str = ""
@@ -69,6 +72,19 @@ class Route:
     max_inflated: int = 64 * MIB
     keep: tuple[str, ...] = ()
     cors: bool = False
+    hide: tuple[str, ...] = ()
+    ledger: bool = False
+
+
+class Fate(Struct, frozen=True):
+    """What became of one event: ``delivered``, ``skipped``, ``suppressed``, ``erased``, ``dead`` or ``pending``.
+
+    A dead one has a reason and a path, as its dead letter.
+    """
+
+    state: str
+    reason: str = ""
+    path: str = ""
 
 
 class Request(Struct, frozen=True):
@@ -79,11 +95,15 @@ class Request(Struct, frozen=True):
     """Lower-case names. After storage only content-type and the route's ``keep`` are left."""
     channel: str = "webhook"
     path: str = ""
-    """The lower-case path below ``/hooks/<instance>/``."""
+    """The path below ``/hooks/<instance>/``: lower-case, but for what stands in the place of a ``*``."""
     method: str = "POST"
     query: Mapping[str, str] = field(default_factory=dict)
     received_at: datetime | None = None
     """When the receiver had read it; UTC. None only before it is stored."""
+    delivery: int = 0
+    """In ``answer`` only: the number under which it was stored."""
+    fates: tuple[Fate, ...] = ()
+    """In ``answer`` on a ``ledger`` route only: one for each event of the delivery asked for, in their order."""
 
     def header(self, name: str) -> str:
         """The header's value, or "" where it is absent."""
@@ -98,8 +118,11 @@ class Event(Struct, frozen=True):
     """One thing that happened on the platform; ``id`` is the same by webhook and by history."""
 
     id: str
+    """As the platform names it; never made of the time of receipt, of a counter or at random."""
     topic: str
+    """One of ``Connector.topics``."""
     data: Any
+    """Its payload, as JSON."""
     received_at: datetime | None = None
     """Stamped by the engine, because ``translate`` has no clock."""
 
@@ -139,6 +162,7 @@ class Page:
 
     events: list[Event]
     cursor: str | None
+    """A text of your own; the slice's old one again where the page does not prove that nothing is missing before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +187,7 @@ class Connector(ABC, Generic[C]):
     """How long event ids are remembered, unless the instance says otherwise."""
 
     config: C
+    """The instance's settings."""
     http: Http
     """Our HTTP client: classifies answers, has deadlines and size caps, keeps credentials out of URLs."""
     budget: Budget
@@ -208,7 +233,7 @@ class Connector(ABC, Generic[C]):
         return ""
 
     def answer(self, request: Request) -> Any:
-        """The body of a 2xx answer, as JSON; pure. Never decides the status."""
+        """The body of a 2xx answer, as JSON; pure. Never decides the status. The delivery is stored by then."""
         return {"success": True}
 
     async def install(self) -> None:

@@ -315,7 +315,7 @@ class Sender:
     async def _follow(self, batch: Batch) -> Answer:
         """Ask for the task until it is clean, failed, or stuck; a stuck one is sent again, byte for byte."""
         wait = TASK_POLL_SECONDS[0]
-        kind = "users" if batch.kind in ("users", "forget") else "products"
+        kind = "products" if batch.kind in ("products", "delete_products") else "users"
         while True:
             state = await self._miso.task(kind, batch.task or "")
             match state:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from misoflow.records import Product, Record, RemoveProduct, User
+from misoflow.records import Product, Record, RemoveProduct, RemoveUser, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Once:
 class Latest:
     key: str
     version: int | float | str
-    record: Product | User | RemoveProduct
+    record: Product | User | RemoveProduct | RemoveUser
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def once(key: str, record: Record, *, shared: bool = False) -> Once:
     return Once(key, record, shared)
 
 
-def latest(key: str, version: int | float | str, record: Product | User | RemoveProduct) -> Latest:
+def latest(key: str, version: int | float | str, record: Product | User | RemoveProduct | RemoveUser) -> Latest:
     """A newer version replaces an older one; an equal version with other content counts as newer."""
     return Latest(key, version, record)
 

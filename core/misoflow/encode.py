@@ -29,12 +29,13 @@ from misoflow.records import (
     Product,
     Record,
     RemoveProduct,
+    RemoveUser,
     User,
 )
 
 Kind = Literal["interactions", "products", "users"]
 _encode = msgspec.json.Encoder().encode
-_CLASSES: list[type] = [*INTERACTIONS.values(), Product, User, ForgetUser, RemoveProduct]
+_CLASSES: list[type] = [*INTERACTIONS.values(), Product, User, ForgetUser, RemoveProduct, RemoveUser]
 _DECODE: dict[type, Callable[[bytes], Any]] = {cls: msgspec.json.Decoder(cls).decode for cls in _CLASSES}
 _DECODE_KIND: dict[str, Callable[[bytes], Any]] = {
     "interactions": msgspec.json.Decoder(Interaction).decode,
@@ -395,4 +396,5 @@ _ITEM_RULES: dict[type, Callable[[Any], None]] = {
     User: _user,
     ForgetUser: lambda record: _user_id(record.user_id),
     RemoveProduct: lambda record: _product_id(record.product_id, "$.product_id"),
+    RemoveUser: lambda record: _user_id(record.user_id),
 }

@@ -101,9 +101,11 @@ class Http:
         await self._client.aclose()
 
     async def get(self, url: str, **options: Any) -> Response:
+        """``request("GET", url, …)``."""
         return await self.request("GET", url, **options)
 
     async def post(self, url: str, **options: Any) -> Response:
+        """``request("POST", url, …)``."""
         return await self.request("POST", url, **options)
 
     async def request(

@@ -21,7 +21,7 @@ from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Listing, 
 from misoflow.encode import encode
 from misoflow.errors import Reject
 from misoflow.instances import Instance
-from misoflow.records import INTERACTIONS, ForgetUser, Interaction, Product, Record, RemoveProduct, User
+from misoflow.records import INTERACTIONS, ForgetUser, Interaction, Product, Record, RemoveProduct, RemoveUser, User
 from misoflow.store.values import Outcome, Part, Piece, record_digest
 from misoflow.vault import Vault
 
@@ -319,7 +319,7 @@ class _Event:
             encode(record)
             user_id = self._instance.user_id(record.user_id)
             self._made.forget.append((self._vault.keyed_hash(b"u:" + user_id.encode()), user_id))
-        elif isinstance(record, Product | User | RemoveProduct):
+        elif isinstance(record, Product | User | RemoveProduct | RemoveUser):
             self._part(record, "", self._made.received, whole=True, claim=claim)
         else:
             self._interaction(record, claim)
@@ -361,7 +361,7 @@ class _Event:
 
     def _part(
         self,
-        record: Product | User | RemoveProduct,
+        record: Product | User | RemoveProduct | RemoveUser,
         source: str,
         version: Any,
         *,
@@ -377,19 +377,21 @@ class _Event:
         if not isinstance(version, int | float | str):
             raise TypeError("the version of a part must be a number or a text")
         fields: dict[str, Any] = msgspec.json.decode(encode(record))
-        if isinstance(record, User):
+        gone = isinstance(record, RemoveProduct | RemoveUser)
+        if isinstance(record, User | RemoveUser):
             record_id = fields["user_id"] = self._instance.user_id(record.user_id)
             key = self._vault.keyed_hash(b"u:" + record_id.encode())
             self._made.who = self._made.who or key
             if isinstance(version, int):
                 self._made.at = version
-            if isinstance(record.updated_at, str):  # a platform's list still holds who was forgotten here
+            if isinstance(record, User) and isinstance(
+                record.updated_at, str
+            ):  # a platform's list still holds who was forgotten here
                 self._made.at = min(self._made.at, to_ms(datetime.fromisoformat(record.updated_at)))
-            part = Part("user", key, record_id, source, version, fields, remove, whole)
+            part = Part("user", key, record_id, source, version, {} if gone else fields, remove, whole, gone)
         else:
             record_id = record.product_id
             key = self._vault.keyed_hash(b"p:" + record_id.encode())
-            gone = isinstance(record, RemoveProduct)
             part = Part("product", key, record_id, source, version, {} if gone else fields, remove, whole, gone)
         part.claim, part.unite, part.listing = claim, unite, listing
         try:

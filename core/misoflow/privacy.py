@@ -68,6 +68,7 @@ def _unless_ipv6(found: re.Match[str]) -> str:
 
 
 def has_contact(text: str) -> bool:
+    """Whether ``without_contacts`` would cut something."""
     return without_contacts(text) != text.strip()
 
 
@@ -81,6 +82,7 @@ def cleaned(value: Any) -> Any:
 
 
 def has_mail(text: str) -> bool:
+    """Whether something in it looks like a mail address, percent-encoded ones included."""
     return ("@" in text or "40" in text) and MAIL.search(text) is not None
 
 
@@ -110,7 +112,10 @@ class Url(NamedTuple):
 
 
 class Urls:
-    """Cleans URLs; those of a site repeat, so results are remembered."""
+    """Cleans URLs: ``read(url)`` gives the ``Url``. Those of a site repeat, so results are remembered.
+
+    ``kept`` names the query parameters that stay beside ``utm_…``.
+    """
 
     def __init__(self, kept: tuple[str, ...]) -> None:
         self._kept = frozenset(key.lower() for key in kept)

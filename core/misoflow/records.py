@@ -518,6 +518,12 @@ class RemoveProduct(Record_, kw_only=True):
     product_id: Annotated[str, Meta(min_length=1, max_length=512)]
 
 
+class RemoveUser(Record_, kw_only=True):
+    """Take this source's part of a user's record away; Miso's record goes with the last part, interactions stay."""
+
+    user_id: Annotated[str, Meta(min_length=1, max_length=512)]
+
+
 Interaction = (
     ProductDetailPageView
     | Search
@@ -549,7 +555,7 @@ Interaction = (
     | ProductImageView
     | Custom
 )
-Record = Interaction | Product | User | ForgetUser | RemoveProduct
+Record = Interaction | Product | User | ForgetUser | RemoveProduct | RemoveUser
 
 INTERACTIONS: dict[str, type[Interaction]] = {
     "product_detail_page_view": ProductDetailPageView,
@@ -584,12 +590,13 @@ INTERACTIONS: dict[str, type[Interaction]] = {
 }
 """Miso's type → its class."""
 
-Kind = Literal["interaction", "product", "user", "forget_user", "remove_product"]
+Kind = Literal["interaction", "product", "user", "forget_user", "remove_product", "remove_user"]
 _KINDS: dict[type, Kind] = {
     Product: "product",
     User: "user",
     ForgetUser: "forget_user",
     RemoveProduct: "remove_product",
+    RemoveUser: "remove_user",
 }
 
 

@@ -35,8 +35,10 @@ def secrets_of(secret: Secret | Sequence[Secret]) -> list[bytes]:
     return [one.encode() for one in plain if one][:MOST_SECRETS]
 
 
-def sign_hmac(body: bytes, secret: Secret, *, digest: Digest = "sha256", encoding: Encoding = "hex") -> str:
-    """The signature that ``check_hmac`` accepts, for samples and tests."""
+def sign_hmac(
+    body: bytes, secret: Secret | Sequence[Secret], *, digest: Digest = "sha256", encoding: Encoding = "hex"
+) -> str:
+    """The signature that ``check_hmac`` accepts, by the first of several secrets; for samples and tests."""
     return _text(hmac.digest(secrets_of(secret)[0], body, digest), encoding)
 
 

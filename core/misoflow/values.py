@@ -8,6 +8,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
+from misoflow import paths
 from misoflow.privacy import cleaned, plain
 
 MAX_PRODUCT_ID = 512
@@ -16,6 +17,14 @@ LARGEST_EXACT = 2**53
 UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
 Json = dict[str, Any]
 _DIGITS = frozenset("0123456789.,-+")
+
+
+def path_getter(path: str) -> paths.Getter:
+    """A function from JSON to what stands at ``$.a.b[0]`` or ``a.b[0]`` in it, None where there is nothing.
+
+    ValueError when it is no path. The paths of rules are the same.
+    """
+    return paths.path_getter(path)
 
 
 def key_of(text: str) -> str:
@@ -191,7 +200,6 @@ class Keys:
         self._cached = lru_cache(maxsize=1024)(self._plan)
 
     def _plan(self, keys: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
-        """(spelling -> wanted key) of the keys to rename, and those of the result that ``keep`` names."""
         renames: dict[str, str] = {}
         present = set(keys)
         for key in keys:
@@ -203,6 +211,7 @@ class Keys:
         return renames, tuple(key for key in final if key in self._keep)
 
     def plan(self, data: Json) -> tuple[dict[str, str], tuple[str, ...]]:
+        """(spelling -> wanted key) of the keys to rename, and those of the result that ``keep`` names."""
         keys = tuple(data)
         return self._cached(keys) if len(keys) <= WIDE else self._plan(keys)
 
@@ -214,4 +223,5 @@ class Keys:
 
 
 def renamed(data: Json, renames: dict[str, str]) -> Json:
+    """The object with its keys renamed; those that are not in ``renames`` stay."""
     return {renames.get(key, key): value for key, value in data.items()}

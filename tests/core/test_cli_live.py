@@ -262,7 +262,7 @@ def test_dead_letters_are_listed_shown_scrubbed_and_tried_again(site: Site) -> N
     assert "jo@shop.example" in site.misoflow("dead", "show", number, "--raw").stdout
     sample = site.misoflow("dead", "show", number, "--as-sample").stdout
     assert "jo@shop.example" not in sample
-    assert json.loads(sample)["properties"]["product_id"] == {"oops": 1}
+    assert json.loads(sample)["event"]["data"]["properties"]["product_id"] == {"oops": 1}
     again = site.json("dead", "retry", number, code=1)
     assert again == {"tried": 1, "states": {"dead": 1}}
     assert site.misoflow("dead", "show", "99999").returncode == 2

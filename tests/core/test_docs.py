@@ -79,16 +79,17 @@ def test_no_documented_command_is_gone() -> None:
     assert gone == set()
 
 
-# What stands for a command of the README here: the clone is a copy already, the environment is this one, a
-# suite inside of the suite would never end, and a person would read `tail` for a while and then stop it.
+# What stands for a command of the README here: the clone is a copy already, the environment is this one and stays as
+# it is, a suite inside of the suite would never end, and a person would read for a while and then stop it.
 SUBSTITUTES = (
     (re.compile(r"git clone \S+( \S+)?"), ":"),
-    (re.compile(r"cd misoflow\b"), ":"),
+    (re.compile(r"cd misoflow$"), ":"),
+    (re.compile(r"^\S*/pip install -e '\.\[test\]'$"), 'export PYTHONPATH="$PWD:$PYTHONPATH"'),
     (re.compile(r"make (test|test-real|test-all|lint|bench)\b"), r"make --dry-run \1 >/dev/null"),
     (re.compile(r"^(misoflow|\S*/misoflow) (run|serve|work|sandbox)\b([^&|]*)&?$"), r"server \1 \2\3"),
     (re.compile(r"^(server \S+ sandbox)$"), r"\1 --port 8600"),
     (re.compile(r"^(server \S+ sandbox mixpanel)$"), r"\1 --port 8610"),
-    (re.compile(r"^((?:\S*/)?misoflow tail\b.*)$"), r"for_a_while \1"),
+    (re.compile(r"^((?:\S*/)?misoflow (?:tail|dev)\b.*)$"), r"for_a_while \1"),
 )
 PRELUDE = r"""
 set -euo pipefail

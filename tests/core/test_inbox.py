@@ -515,6 +515,21 @@ async def test_damage_of_the_file_is_seen_and_repaired(tmp_path: Path, name: str
     await assert_sound(data, report.lost, 200)
 
 
+@pytest.mark.parametrize("wrong", [2**62, 24_199, -(2**62)])
+async def test_a_damaged_id_is_no_id(tmp_path: Path, wrong: int) -> None:
+    data = await crashed(tmp_path, checkpointed=200)
+    db = apsw.Connection(str(main(data)))
+    db.execute("UPDATE deliveries SET id=? WHERE id=150", (wrong,))
+    db.close()
+    inbox = open_inbox(data)
+    assert inbox.degraded is not None
+    assert await inbox.append([("web", request())]) == [201]
+    await inbox.close()
+    report = repair(data, VAULT)
+    assert (report.recovered, report.lost) == (200, [(150, 150)])
+    await assert_sound(data, report.lost, 201)
+
+
 async def test_one_bit_of_one_payload_costs_one_row(tmp_path: Path) -> None:
     data = await crashed(tmp_path, 50, checkpointed=50, size=9000)
     db = apsw.Connection(str(main(data)), flags=apsw.SQLITE_OPEN_READONLY)

@@ -12,11 +12,12 @@ from misoflow import Connector
 
 PUBLIC = [
     *("AddToCart", "AddToCollection", "Alias", "Bookmark", "CategoryPageView", "Checkout", "Click", "Complete"),
-    *("Config", "ConfigError", "Connector", "Custom", "Disconnect", "Dislike", "Effect", "Event", "Feedback"),
+    *("Config", "ConfigError", "Connector", "Custom", "Disconnect", "Dislike", "Effect", "Event", "Fate"),
+    "Feedback",
     *("Fetch", "ForgetUser", "Halt", "HomePageView", "INTERACTIONS", "Impression", "Interaction", "LateId", "Like"),
     *("Listen", "Listing", "MisoflowError", "Page", "Problem", "Product", "ProductDetailPageView", "ProductImageView"),
     *("PromoPageView", "Rate", "Read", "Record", "Refund", "Reject", "RemoveFromCart", "RemoveFromCollection"),
-    *("RemoveProduct", "Request", "Retry", "Route", "Search", "Share", "Skip", "Slice"),
+    *("RemoveProduct", "RemoveUser", "Request", "Retry", "Route", "Search", "Share", "Skip", "Slice"),
     *(
         "Stream",
         "Submit",

@@ -53,6 +53,7 @@ async def test_a_stream_is_pulled_by_itself_and_next_time_only_what_is_new(tmp_p
 async def test_runs_missed_while_the_machine_slept_happen_once(tmp_path: Path) -> None:
     async with past(tmp_path, 'backfill.tail = { every = "1h" }\n') as s:
         await s.until(lambda: len(Past.calls) == 1)
+        await finished(s, [job.id for job in await jobs_of(s)])
         await asyncio.sleep(0.3)
         clock = s.engine.schedule._scheduler
         clock.modify_job("past/tail", next_run_time=datetime.now(UTC) - timedelta(hours=9, minutes=1))

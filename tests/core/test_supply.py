@@ -64,7 +64,7 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
-@pytest.mark.parametrize("name", ["run.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["run.txt", "dev.txt", "docs.txt"])
 def test_every_pin_of_the_lock_has_hashes(name: str) -> None:
     text = (ROOT / "requirements" / name).read_text()
     entries = re.split(r"\n(?=[A-Za-z0-9])", "\n".join(x for x in text.splitlines() if not x.lstrip().startswith("#")))
@@ -83,6 +83,25 @@ def test_the_lock_covers_what_the_project_names() -> None:
     assert {name for name in run if dev.get(name) != run[name]} == set(), "tests run on other versions than users do"
 
 
+def test_the_sites_packages_have_a_lock_of_their_own() -> None:
+    """What builds the documentation is in no environment that runs or tests misoflow."""
+    wanted = names_of([line for line in (ROOT / "requirements/docs.in").read_text().splitlines() if line[:1].isalpha()])
+    locked = {normal(name) for name, _ in PIN.findall((ROOT / "requirements/docs.txt").read_text())}
+    dev = {normal(name) for name, _ in PIN.findall((ROOT / "requirements/dev.txt").read_text())}
+    assert wanted
+    assert set(wanted) <= locked
+    assert not set(wanted) & dev
+
+
+def test_no_document_names_a_package_index_or_a_place_on_a_machine() -> None:
+    """Where packages come from is each machine's own affair; paths of the one they were written on help nobody."""
+    pages = [path for path in tracked() if path.suffix in (".md", ".yml")]
+    assert len(pages) > 10
+    named = re.compile(r"https?://(?:pypi|registry|index|files|repo|proxy)\.[\w.-]+|(?<![\w.])/(?:work|home|root)/")
+    found = {page.relative_to(ROOT).as_posix(): named.findall(page.read_text()) for page in pages}
+    assert {page: texts for page, texts in found.items() if texts} == {}
+
+
 def test_the_dependencies_stay_few() -> None:
     assert len(PROJECT["dependencies"]) <= 25
     assert len(PIN.findall((ROOT / "requirements/run.txt").read_text())) <= 60
@@ -91,6 +110,9 @@ def test_the_dependencies_stay_few() -> None:
 def test_every_dependency_has_its_reason_written_down() -> None:
     reasons = (ROOT / "docs" / "decisions.md").read_text().partition("## Dependencies")[2]
     wanted = names_of(PROJECT["dependencies"])
+    wanted += names_of(
+        [line for line in (ROOT / "requirements/docs.in").read_text().splitlines() if line[:1].isalpha()]
+    )
     for extra, requirements in PROJECT["optional-dependencies"].items():
         wanted += names_of(requirements) if extra != "dev" else []
     assert [name for name in wanted if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", reasons)] == []

@@ -324,11 +324,18 @@ TRANSLATE = [
         'lines = item["lines"]\n                _ = 1 / len(lines)',
     ),
     Plant(
-        "translate crashes on a time that is no time",
+        "translate asserts what data should be",
         "test_survives_malformed_events",
-        "raised OverflowError",
-        'timestamp=item["at"]',
-        'timestamp=item["at"] if isinstance(item["at"], str) else str(float(int(item["at"]) ** 20))',
+        "raised AssertionError",
+        'lines = item["lines"]',
+        'lines = item["lines"]\n                assert isinstance(item["at"], str)',
+    ),
+    Plant(
+        "a record depends on the object",
+        "test_translate_is_pure",
+        "by a new object",
+        'tags=item.get("tags")',
+        "tags=[str(id(self))]",
     ),
     Plant(
         "a topic is not declared",

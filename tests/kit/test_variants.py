@@ -151,6 +151,19 @@ def test_product_ids_that_an_event_names(sku: Any, product_id: str, invented: bo
     assert judge._invented(product_id, Mutation("$.sku", kind, {"sku": sku}, False, "lamp-1")) is invented
 
 
+def test_every_exception_that_stands_behind_another_is_searched() -> None:
+    seen = Seen(secrets={"a secret/7"})
+    try:
+        try:
+            raise ValueError("a secret/7")
+        except ValueError as error:
+            raise ExceptionGroup("several", [RuntimeError("one"), KeyError("two")]) from error
+    except ExceptionGroup as group:
+        seen.raised(group)
+    assert len(seen.errors) == 4
+    assert seen.leak(seen.errors) == "<the secret> ValueError('<the secret>')"
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [

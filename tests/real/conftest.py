@@ -1,4 +1,4 @@
-"""Real parts for these tests: Segment's JavaScript SDKs by npm, and Chromium by tools/install_browser.sh.
+"""Real parts for these tests: JavaScript SDKs by npm, Miso's Python SDK by pip, Chromium by tools/install_browser.sh.
 
 Where a part is missing a test is skipped and says so; with ``CI=true`` it is installed, or the test fails.
 """
@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,12 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 IN_CI = os.environ.get("CI") == "true"
-SOURCES = ("package.json", "package-lock.json", ".npmrc", "session.json", "node_shop.cjs", "browser_shop.js")
+SOURCES = (
+    *("package.json", "package-lock.json", ".npmrc"),
+    *("session.json", "node_shop.cjs", "browser_shop.js", "miso_page.js"),
+)
+MISO_SDK = ("miso-sdk-build.txt", "miso-sdk.txt")
+"""Hashed requirements; the first are what the second, which has no wheel, is built with."""
 
 
 def missing(what: str) -> None:
@@ -46,13 +52,39 @@ def sdks(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(sdks: Path) -> bytes:
-    """The browser's script with the library in it, as one file."""
-    out = sdks / "bundle.js"
+    """The browser's script with Segment's library in it, as one file."""
+    return _bundled(sdks, "browser_shop.js")
+
+
+@pytest.fixture(scope="session")
+def miso_bundle(sdks: Path) -> bytes:
+    """The same with Miso's library."""
+    return _bundled(sdks, "miso_page.js")
+
+
+def _bundled(sdks: Path, script: str) -> bytes:
+    out = sdks / f"bundle-{script}"
     esbuild = sdks / "node_modules" / ".bin" / "esbuild"
-    subprocess.run(
-        [esbuild, "browser_shop.js", "--bundle", f"--outfile={out}", "--log-level=error"], cwd=sdks, check=True
-    )
+    subprocess.run([esbuild, script, "--bundle", f"--outfile={out}", "--log-level=error"], cwd=sdks, check=True)
     return out.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def miso_python(request: pytest.FixtureRequest) -> Path:
+    """The Python of an environment with Miso's own SDK; kept between runs by the hash of its requirements."""
+    lock = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in MISO_SDK)).hexdigest()[:12]
+    folder: Path = request.config.cache.mkdir(f"miso-sdk-{lock}")  # type: ignore[union-attr]
+    python = folder / "bin" / "python"
+    if (folder / "installed").exists():
+        return python
+    venv.create(folder, clear=True, with_pip=True)
+    for name in MISO_SDK:
+        pip = [python, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--require-hashes", "-r", HERE / name]
+        done = subprocess.run(pip, capture_output=True, text=True)
+        if done.returncode:
+            missing(f"pip install -r {name} failed: {done.stderr[-1000:]}")
+    (folder / "installed").touch()
+    return python
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Any
 
 import misoflow_webhooks.routes
 import pytest
+from misoflow.config import load
 from misoflow.connector import Connector
 from misoflow.registry import config_type, installed, load_connector
 
@@ -70,7 +71,43 @@ def _cohort(own: dict[str, str], method: str) -> Sent:
     return method, "cohorts", json.dumps(sync).encode(), {"authorization": f"Basic {user}"}
 
 
+def http_settings(name: str) -> dict[str, Any]:
+    own = secrets(name)
+    return {"api_key": own["key"], "auth": "bearer", "secret": own["token"]}
+
+
+def _bearer(own: dict[str, str], method: str) -> Sent:
+    return method, "", b'{"event":"x"}', {"authorization": f"Bearer {own['token']}"}
+
+
+def _upload(path: str, body: dict[str, Any]) -> Callable[[dict[str, str], str], Sent]:
+    def sent(own: dict[str, str], method: str) -> Sent:
+        return method, path, json.dumps(body).encode(), {"x-api-key": own["key"]}
+
+    return sent
+
+
+def _interactions(own: dict[str, str], method: str) -> Sent:
+    body: dict[str, Any] = {"user_ids": ["u"]} if method == "DELETE" else {"data": [{"type": "like", "user_id": "u"}]}
+    return method, f"v1/interactions?api_key={own['key']}", json.dumps(body).encode(), {}
+
+
+HTTP = {
+    **{"": _bearer, "v1/interactions": _interactions},
+    **{
+        "v1/products": _upload("v1/products", {"data": [{"product_id": "p"}]}),
+        "v1/products/*": _upload("v1/products/P", {}),
+    },
+    **{"v1/users": _upload("v1/users", {"data": [{"user_id": "u"}]}), "v1/users/*": _upload("v1/users/U", {})},
+    "v1/products/_delete": _upload("v1/products/_delete", {"data": {"product_ids": ["p"]}}),
+    "v1/users/_delete": _upload("v1/users/_delete", {"data": {"user_ids": ["u"]}}),
+    "v1/products/_status/*": _upload("v1/products/_status/1", {}),
+    "v1/users/_status/*": _upload("v1/users/_status/1", {}),
+    **{path: _upload(path.replace("*", "other"), {}) for path in ("v1/*", "v1/*/*", "v1/*/*/*")},
+}
+
 ROUTES: dict[str, tuple[Callable[[str], dict[str, Any]], dict[str, Callable[[dict[str, str], str], Sent]]]] = {
+    "http": (http_settings, HTTP),
     "mixpanel": (mixpanel_settings, {"cohorts": _cohort}),
     "segment": (segment_settings, {"": _hook, "t/*": _token, "v1/*": _tracking, "v1/pixel/*": _pixel}),
 }
@@ -88,7 +125,12 @@ CASES = [
     for connector in ROUTES
     for route in made(connector, "alpha")[0](made(connector, "alpha")[1]).routes
     for method in route.methods
+    if not route.ledger and route.path not in ("v1/*", "v1/*/*", "v1/*/*/*")
 ]
+LEDGERS = [("http", "v1/products/_status/*", "GET"), ("http", "v1/users/_status/*", "GET")]
+"""Routes that take nothing in, but tell of what was."""
+ELSEWHERE = [("http", path, method) for path in ("v1/*", "v1/*/*", "v1/*/*/*") for method in ("GET", "POST")]
+"""Routes that take nothing in, but tell who has a key where to ask."""
 
 
 def test_every_route_is_listed_here() -> None:
@@ -133,7 +175,7 @@ def test_a_genuine_delivery_opens_its_own_instance_only(two: Server, path: str, 
         assert [delivery.instance for delivery in stored[before:]] == [own]
 
 
-@pytest.mark.parametrize(("two", "path", "method"), CASES, indirect=["two"])
+@pytest.mark.parametrize(("two", "path", "method"), [*CASES, *LEDGERS, *ELSEWHERE], indirect=["two"])
 def test_strangers_learn_nothing(two: Server, path: str, method: str) -> None:
     sent = ROUTES[two.connector][1][path](dict.fromkeys(("secret", "token", "key"), "x" * 30), method)
     known, unknown = send(two, "alpha", sent), send(two, "nobody", sent)
@@ -141,6 +183,40 @@ def test_strangers_learn_nothing(two: Server, path: str, method: str) -> None:
     assert known.headers.keys() - {"access-control-allow-origin"} == unknown.headers.keys()
     assert b"alpha" not in known.body
     assert not two.stored()
+
+
+@pytest.mark.parametrize(("two", "path", "method"), ELSEWHERE, indirect=["two"])
+def test_what_is_asked_of_the_wrong_house_is_not_taken_in(two: Server, path: str, method: str) -> None:
+    answer = send(two, "alpha", HTTP[path](secrets("alpha"), method))
+    assert (answer.status, answer.json["message"][-4:]) == (400, "else")
+    assert not two.stored()
+
+
+def test_nobody_is_told_of_another_instances_delivery(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(misoflow_webhooks.routes, "load_connector", load_connector)
+    file = tmp_path / "plugins.toml"
+    keys = {name: f'[instances.{name}]\nconnector = "http"\napi_key = "{secrets(name)["key"]}"\n' for name in NAMES}
+    file.write_text('[miso]\napi_key = "k"\n' + "".join(keys.values()))
+    two = start(load(file, strict=True))
+    for number, name in enumerate(NAMES, start=1):
+        sent = send(two, name, HTTP["v1/products"](secrets(name), "POST"))
+        assert sent.json["data"]["task_id"] == str(number)
+    for own, other, number in (("alpha", "beta", 1), ("beta", "alpha", 2)):
+        ask = _upload(f"v1/products/_status/{number}", {})(secrets(own), "GET")
+        assert send(two, own, ask).json["records"] == {"pending": 1}
+        assert send(two, other, ask).status == 401
+        ask = _upload(f"v1/products/_status/{number}", {})(secrets(other), "GET")
+        assert send(two, other, ask).status == 404
+
+
+NAMES = ("alpha", "beta")
+
+
+def test_every_ledger_is_listed() -> None:
+    routes = ((kind, route) for kind in ROUTES for route in made(kind, "alpha")[0](made(kind, "alpha")[1]).routes)
+    assert [(kind, route.path, "GET") for kind, route in routes if route.ledger] == LEDGERS
 
 
 ADMIN = ("/healthz", "/readyz", "/metrics")

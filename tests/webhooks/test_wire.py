@@ -197,7 +197,7 @@ def test_ambiguous_framing_is_400_and_ends_the_connection(server: Any, name: str
     answer = server.raw(HEAD + SMUGGLING[name])
     assert answer.startswith(b"HTTP/1.1 400"), answer
     assert len(re.findall(rb"HTTP/1\.1 \d", answer)) == 1, answer
-    assert b'"success":false' in answer
+    assert b'"success":false,"errors":true' in answer
     assert server.stored() == []
 
 

@@ -47,7 +47,13 @@ def accepted(content: Any = None) -> Answer:
 
 
 def refusal(status: int, message: str, outcome: str, *extra: Header) -> Answer:
-    return Answer(status, msgspec.json.encode({"success": False, "message": message}), outcome, *extra)
+    """``errors`` is where Miso's own clients look for the outcome, some of them nowhere else."""
+    return Answer(status, msgspec.json.encode({"success": False, "errors": True, "message": message}), outcome, *extra)
+
+
+def message(answer: Answer) -> str:
+    """What a refusal says."""
+    return str(msgspec.json.decode(answer.body)["message"])
 
 
 def malformed(message: str) -> Answer:
@@ -66,6 +72,7 @@ WRONG_ORIGIN = refusal(403, "this origin is not among the instance's origins", "
 WRONG_METHOD = refusal(405, "send deliveries here by POST", "method", (b"allow", b"POST"))
 TOO_LARGE = refusal(413, "the body is larger than this address takes", "too_large")
 UNKNOWN_ENCODING = refusal(415, "content-encoding must be gzip or absent", "malformed")
+UNKNOWN_DELIVERY = refusal(404, "no such delivery is known here, or not any more", "not_found")
 MALFORMED_GZIP = malformed("Malformed gzip content")
 TOO_MANY_FIELDS = malformed("the query has too many fields")
 BUSY = unavailable("more deliveries are arriving than can be stored; send it again later")
@@ -73,4 +80,5 @@ STOPPING = unavailable("the receiver is restarting; send it again in a moment")
 NOT_STORED = unavailable("the delivery could not be stored; send it again later")
 TOO_FAST = refusal(429, "more deliveries a second than this instance takes", "limited", (b"retry-after", b"1"))
 BROKEN = unavailable("this instance cannot start with its present settings; its owner must mend them")
+CANNOT_READ = unavailable("what became of the delivery cannot be read at this moment; ask again later")
 CANNOT_JUDGE = unavailable("the signature cannot be checked at this moment; send it again later")

@@ -11,17 +11,20 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
+import msgspec
 from misoflow import crash
 from misoflow.connector import Request
 from misoflow.errors import Halt, Reject, Retry, Unauthorized
 from misoflow.inbox import Inbox, InboxFull, InboxUnavailable
+from misoflow.registry import fault
 
 from misoflow_webhooks import answers
 from misoflow_webhooks.answers import Answer, Header
 from misoflow_webhooks.body import Crowded, Gone, Held, Malformed, Receive, TooLarge, check_json, inflate, read_body
+from misoflow_webhooks.ledger import Ledger
 from misoflow_webhooks.metrics import Metrics
 from misoflow_webhooks.routes import PREFIX, Routes, Target, cors_headers, preflight_headers
 
@@ -32,29 +35,59 @@ Scope = dict[str, Any]
 
 MAX_QUERY_FIELDS = 1000
 MAX_TENANT = 255
+MAX_NUMBER = 19
+"""Digits of a delivery's number."""
 HELD_BYTES = 256 * 1024 * 1024
 INFLATE_IN_THREAD = 16 * 1024
 _ENCODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
 
 
 class Refused(Exception):
-    """Ends a request with this answer."""
+    """Ends a request with this answer; ``why`` is for whoever owns the connector, never for the sender."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, why: str = "") -> None:
         super().__init__(answer.status)
         self.answer = answer
+        self.why = why
+
+
+class Watch(Protocol):
+    """Is told the fate of every delivery, between the fsync and the answer, so it must be quick."""
+
+    def took(self, name: str, request: Request) -> None:
+        """It is stored for the instance (and tenant) ``name``, with the headers that are kept."""
+
+    def refused(self, path: str, status: int, why: str) -> None:
+        """It was answered with this status; ``why`` says more than the answer does."""
 
 
 class Receiver:
-    """Takes deliveries in. ``stopping`` makes it send new ones away, while those in flight are finished."""
+    """Takes deliveries in. ``stopping`` makes it send new ones away, while those in flight are finished.
 
-    def __init__(self, routes: Routes, inbox: Inbox, metrics: Metrics) -> None:
+    Without a ``ledger`` there may be no ``ledger`` routes.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        inbox: Inbox,
+        metrics: Metrics,
+        *,
+        ledger: Ledger | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.stopping = False
+        self._watch = watch
         self._routes = routes
+        self._ledger = ledger
         self._inbox = inbox
         self._metrics = metrics
         self._held = Held(HELD_BYTES)
         self._complained: dict[str, float] = {}
+
+    def use(self, routes: Routes) -> None:
+        """Take in by these routes from the next request on."""
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -82,6 +115,8 @@ class Receiver:
             answer = await self._take(target, scope, headers, receive)
         except Refused as refused:
             answer = refused.answer
+            if self._watch is not None and answer.status >= 400:
+                self._watch.refused(path, answer.status, refused.why or answers.message(answer))
         except Gone:
             return
         self._metrics.answered(target.hook.name if target else "", answer.outcome, time.perf_counter() - started)
@@ -100,21 +135,26 @@ class Receiver:
         query = _query(scope["query_string"]) if scope["query_string"] else {}
         if target is None:
             hmac.digest(b"nobody", body, "sha256")  # about what a real check takes
-            raise Refused(answers.UNAUTHORIZED)
+            raise Refused(answers.UNAUTHORIZED, "no instance has this path")
         request = Request(body, headers, target.route.channel, target.path, method, query)
         name = self._verified(target, request)
         if method not in target.route.methods:
             raise Refused(answers.WRONG_METHOD)
-        if not target.route.signed and method != "GET":
+        if not target.route.signed and method != "GET" and (body or method != "DELETE"):
             try:
                 check_json(body)
             except Malformed as error:
                 raise Refused(answers.malformed(str(error))) from None
         if target.hook.rate is not None and not target.hook.rate.take():
             raise Refused(answers.TOO_FAST)
-        await self._store(name, _to_keep(target, request))
+        if target.route.ledger:
+            return await self._looked_up(target, name, request)
+        kept = _to_keep(target, request)
+        number = await self._store(name, kept)
+        if self._watch is not None:
+            self._watch.took(name, kept)
         crash.point("serve.before_answer")
-        return _answer(target, request)
+        return _answer(target, request, delivery=number)
 
     async def _body(self, target: Target | None, headers: dict[str, str], receive: Receive) -> bytes:
         limits = target.route if target is not None else self._routes
@@ -147,15 +187,15 @@ class Receiver:
         except Unauthorized as error:
             # strangers get one and the same answer; what to set is for the operator alone
             self._complain(f"{hook.name}: a delivery was refused (401)", error)
-            raise Refused(answers.UNAUTHORIZED) from None
+            raise Refused(answers.UNAUTHORIZED, str(error)) from None
         except Reject as error:
             raise Refused(answers.malformed(error.reason)) from None
         except (Retry, Halt, OSError) as error:
             self._complain(hook.name, error)
-            raise Refused(answers.CANNOT_JUDGE) from None
+            raise Refused(answers.CANNOT_JUDGE, fault(error)) from None
         except BaseException as error:  # SystemExit too: it must not end the receiver of all the others
             self._complain(hook.name, error)
-            raise Refused(answers.UNAUTHORIZED) from None
+            raise Refused(answers.UNAUTHORIZED, f"verify failed: {fault(error)}") from None
         if hook.one_tenant:
             return hook.name
         try:
@@ -166,9 +206,23 @@ class Receiver:
             raise Refused(answers.malformed("the delivery does not say which install it belongs to")) from None
         return f"{hook.name}/{tenant}" if tenant else hook.name
 
-    async def _store(self, name: str, request: Request) -> None:
+    async def _looked_up(self, target: Target, name: str, request: Request) -> Answer:
+        number = request.path.rpartition("/")[2]
+        if not (number.isascii() and number.isdigit() and len(number) < MAX_NUMBER):
+            raise Refused(answers.UNKNOWN_DELIVERY)
+        assert self._ledger is not None
         try:
-            await self._inbox.append([(name, request)])
+            fates = await self._ledger.fates(name, int(number))
+        except Exception as error:
+            self._complain("ledger", error)
+            raise Refused(answers.CANNOT_READ) from None
+        if fates is None:
+            raise Refused(answers.UNKNOWN_DELIVERY)
+        return _answer(target, request, delivery=int(number), fates=fates)
+
+    async def _store(self, name: str, request: Request) -> int:
+        try:
+            return (await self._inbox.append([(name, request)]))[0]
         except (InboxFull, InboxUnavailable) as error:
             self._complain("inbox", error)
             raise Refused(answers.NOT_STORED) from None
@@ -200,25 +254,28 @@ def _query(raw: bytes) -> dict[str, str]:
 
 
 def _to_keep(target: Target, request: Request) -> Request:
-    """The delivery without the headers that the route does not keep; they may hold secrets."""
+    """The delivery without the headers and query fields that the route does not keep; they may hold secrets."""
     names = ("content-type", *target.route.keep)
     kept = {name: request.headers[name] for name in names if name in request.headers}
+    query = request.query
+    if target.route.hide:
+        query = {name: value for name, value in query.items() if name not in target.route.hide}
     return Request(
         request.body,
         kept,
         request.channel,
         request.path,
         request.method,
-        request.query,
+        query,
     )
 
 
-def _answer(target: Target, request: Request) -> Answer:
+def _answer(target: Target, request: Request, **known: Any) -> Answer:
     """The delivery is on the disk: whatever a connector's ``answer`` does, this is a 2xx."""
     if target.hook.plain_answer or target.hook.connector is None:
         return answers.OK
     try:
-        return answers.accepted(target.hook.connector.answer(request))
+        return answers.accepted(target.hook.connector.answer(msgspec.structs.replace(request, **known)))
     except BaseException:
         log.exception("instance %s: answer() failed; the plain answer was sent", target.hook.name)
         return answers.OK

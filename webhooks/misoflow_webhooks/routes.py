@@ -1,4 +1,7 @@
-"""From a path to an instance's route: case and trailing slashes do not matter, and nothing is redirected."""
+"""From a path to an instance's route: trailing slashes and the case of what a route names do not matter.
+
+What stands in the place of a ``*`` is kept as sent: ids have a case. Nothing is redirected.
+"""
 
 from __future__ import annotations
 
@@ -85,23 +88,25 @@ class Routes:
         """The target of a path as sent, or None."""
         target = self._exact.get(path)
         if target is None and path.startswith("/"):
-            path = path.lower().rstrip("/")
-            target = self._exact.get(path) or self._wild(path)
+            path = path.rstrip("/")
+            target = self._exact.get(path.lower()) or self._wild(path)
         return target
 
     def _wild(self, path: str) -> Target | None:
-        if not path.startswith(PREFIX):
+        if path[: len(PREFIX)].lower() != PREFIX:
             return None
         name, _, rest = path[len(PREFIX) :].partition("/")
-        hook = self._hooks.get(name)
+        hook = self._hooks.get(name.lower())
         if hook is None:
             return None
         if hook.connector is None:
             return Target(hook, Route(), rest)
         segments = rest.split("/")
         for route in _routes(hook):
-            if _fits(route.path.split("/"), segments):
-                return Target(hook, route, rest)
+            pattern = route.path.split("/")
+            if _fits(pattern, segments):
+                own = (got if want == "*" else want for want, got in zip(pattern, segments, strict=True))
+                return Target(hook, route, "/".join(own))
         return None
 
 
@@ -111,7 +116,7 @@ def _routes(hook: Hook) -> tuple[Route, ...]:
 
 def _fits(pattern: list[str], segments: list[str]) -> bool:
     return len(pattern) == len(segments) and all(
-        want == got or (want == "*" and got) for want, got in zip(pattern, segments, strict=True)
+        want == got.lower() or (want == "*" and got) for want, got in zip(pattern, segments, strict=True)
     )
 
 

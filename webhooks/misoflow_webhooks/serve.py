@@ -18,9 +18,10 @@ from misoflow.inbox import Inbox
 from misoflow.vault import Vault
 
 from misoflow_webhooks.admin import admin_app
+from misoflow_webhooks.ledger import Ledger
 from misoflow_webhooks.metrics import Metrics, StatusCollector
 from misoflow_webhooks.protocol import DeadlineProtocol, Deadlines
-from misoflow_webhooks.receiver import Receiver
+from misoflow_webhooks.receiver import Receiver, Watch
 from misoflow_webhooks.routes import Routes, load_hooks
 from misoflow_webhooks.upkeep import Upkeep, engine_figures, store_progress, sweep
 
@@ -32,6 +33,7 @@ DRAIN_SECONDS = 15
 """For requests in flight; with the inbox's last commits the whole stop stays under 20 s."""
 
 Ready = Callable[[str, str], None]
+Beside = Callable[[Receiver], Awaitable[None]]
 
 
 class Server(uvicorn.Server):
@@ -81,8 +83,13 @@ async def serve(
     ready: Ready | None,
     deadlines: Deadlines,
     stop: asyncio.Event | None = None,
+    watch: Watch | None = None,
+    beside: Beside | None = None,
 ) -> None:
-    """The same inside a running loop; setting ``stop`` ends it too."""
+    """The same inside a running loop; setting ``stop`` ends it too.
+
+    ``watch`` is told of every delivery; ``beside`` runs as long as the receiver does.
+    """
     stop = stop or asyncio.Event()
     vault = Vault.from_settings(settings)
     inbox = Inbox.open(settings.data, vault, settings.engine.inbox_max_bytes, floor=_floor(settings))
@@ -90,8 +97,11 @@ async def serve(
         metrics = Metrics()
         inbox.watch_commits(metrics.committed)
         metrics.add(StatusCollector(engine_figures(settings, vault)))
-        receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics)
+        ledger = Ledger(settings, vault)
+        receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics, ledger=ledger, watch=watch)
         with contextlib.ExitStack() as sockets:
+            if beside is not None:
+                sockets.callback(asyncio.ensure_future(beside(receiver)).cancel)
             public = sockets.enter_context(listen(host, port))
             admin = sockets.enter_context(listen(ADMIN_HOST, admin_port))
             _prepare_process()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from misoflow.cli import (  # noqa: F401 (each adds its commands)
     act,
+    author,
     bulk,
     held,
     history,

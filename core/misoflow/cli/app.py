@@ -20,6 +20,7 @@ ORDER = (
     *("suggest-mapping", "backfill", "slices"),
     *("upload", "validate", "sync", "get", "ids", "delete"),
     *("status", "tail", "dead", "explain", "simulate", "replay", "forget", "pause", "resume", "repair"),
+    *("new", "dev"),
     *("connectors", "config", "schema", "sandbox", "version"),
 )
 """Of the commands in ``--help``: what a new user needs comes first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,9 +15,15 @@ from misoflow.encode import encode
 from misoflow.errors import ConfigError, Reject
 from misoflow.instances import Instance
 from misoflow.pipeline import DELIVERY, HOOKED_AWAY, describe, stamped
-from misoflow.records import ForgetUser, Interaction, Product, RemoveProduct, User
+from misoflow.records import ForgetUser, Interaction, Product, RemoveProduct, RemoveUser, User
 
-KINDS = {Product: "product", User: "user", ForgetUser: "forget_user", RemoveProduct: "remove_product"}
+KINDS = {
+    Product: "product",
+    User: "user",
+    ForgetUser: "forget_user",
+    RemoveProduct: "remove_product",
+    RemoveUser: "remove_user",
+}
 STAND_IN = "a-stand-in-for-a-secret-that-explain-does-not-need"
 
 
@@ -137,17 +143,23 @@ def settings_for(model: type[Config], given: dict[str, Any], where: str) -> Conf
 
     Raises ConfigError at ``where`` for what was given wrongly.
     """
-    from pydantic import ValidationError
-
     from misoflow.sections import section
 
-    secrets = {key: STAND_IN for key, info in model.model_fields.items() if "SecretStr" in str(info.annotation)}
-    filled = {**secrets, **given}
+    return section(model, filled(model, given, lambda key: STAND_IN), where)
+
+
+def filled(model: type[Config], given: dict[str, Any], stand_in: Callable[[str], str]) -> dict[str, Any]:
+    """What was given, with a stand-in for each secret that was not, and examples where something is still missing."""
+    from pydantic import ValidationError
+
+    secrets = {key: stand_in(key) for key, info in model.model_fields.items() if "SecretStr" in str(info.annotation)}
+    known = {**secrets, **given}
     try:
-        return model.model_validate(filled)
+        model.model_validate(known)
     except ValidationError as error:
         missing = [problem["loc"] for problem in error.errors() if problem["type"] == "missing"]
-    return section(model, {**_examples(model, missing), **filled}, where)
+        return {**_examples(model, missing), **known}
+    return known
 
 
 def _examples(model: type[Config], missing: list[tuple[int | str, ...]]) -> dict[str, Any]:

@@ -84,26 +84,26 @@ def _text(
         "# Settings of misoflow. What may stand here: misoflow schema. Is it right: misoflow check.",
         "",
         "[miso]",
-        f"api_key = {_toml({'env': api_key_env})}",
-        *([f"api_url = {_toml(api_url)}"] if api_url != MISO_URL else []),
+        f"api_key = {toml_value({'env': api_key_env})}",
+        *([f"api_url = {toml_value(api_url)}"] if api_url != MISO_URL else []),
         "",
         "[engine]",
         'data = "var"',
-        *([f"public_url = {_toml(public_url)}"] if public_url else []),
+        *([f"public_url = {toml_value(public_url)}"] if public_url else []),
         "",
         f"[instances.{instance}]",
-        f"connector = {_toml(connector)}",
-        *(f"{key} = {_toml(value)}" for key, value in settings.items()),
+        f"connector = {toml_value(connector)}",
+        *(f"{key} = {toml_value(value)}" for key, value in settings.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A TOML value on one line."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool | int | float) else f"{value}"
 
 

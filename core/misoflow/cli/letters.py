@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Any
 
 import typer
@@ -60,7 +59,9 @@ def list_(
 def show(
     number: Annotated[int, typer.Argument(help="Number of the dead letter.")],
     raw: Annotated[bool, typer.Option("--raw", help="The event as it came, personal data included.")] = False,
-    as_sample: Annotated[bool, typer.Option("--as-sample", help="The event with personal data replaced.")] = False,
+    as_sample: Annotated[
+        bool, typer.Option("--as-sample", help="A sample file for the connector's tests, personal data replaced.")
+    ] = False,
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -70,17 +71,17 @@ def show(
     letters = _read(settings, ids=[number])
     if not letters:
         fail(f"{number} is no dead letter; see: misoflow dead list", USAGE)
+    from misoflow.cli import sampling
     from misoflow.pipeline import unpack
 
     letter = letters[0]
     packed = unpack(letter.raw)
     out = Output(as_json=as_json, quiet=quiet)
-    contents = _contents(packed)
     if as_sample:
-        from misoflow.cli.scrub import scrubbed
-
-        out.json(scrubbed(contents))
-    elif raw and not as_json:
+        _sample(out, letter, packed, settings)
+        return
+    contents = sampling.contents(packed)
+    if raw and not as_json:
         out.text(contents if isinstance(contents, str) else _pretty(contents))
     elif as_json:
         until = letter.created + settings.engine.dead_days * 86_400_000
@@ -103,6 +104,24 @@ def _show(out: Output, letter: Any, packed: Any, settings: Any) -> None:
         out.text(f"do    {known.format(instance=letter.instance.partition('/')[0], retry=retry)}")
     shows = "--raw shows them, --as-sample makes a test"
     out.text(f"raw   {plural(_size(packed), 'byte')}, kept until {until} ({shows})")
+
+
+def _sample(out: Output, letter: Any, packed: Any, settings: Any) -> None:
+    """The sample, and whether it still shows what the letter died of."""
+    from misoflow.cli import sampling
+    from misoflow.instances import Instances
+
+    made = sampling.from_letter(packed, _why(letter))
+    if out.as_json:
+        out.json(made)
+    else:
+        out.text(_pretty(made))
+    instance = Instances(settings).get(letter.instance)
+    if letter.kind == "reject" and instance is not None:
+        found = sampling.explain_sample(instance.connector, made, instance)["events"]
+        reason = sampling.LINE.sub("", letter.reason)
+        if not any(sampling.LINE.sub("", event["reason"] or "") == reason for event in found):
+            out.say("today's code, or the replaced values, do not show this fault any more")
 
 
 @dead.command()
@@ -166,24 +185,7 @@ def _facts(letter: Any) -> dict[str, Any]:
     return {name: getattr(letter, name) for name in names}
 
 
-def _contents(packed: Any) -> Any:
-    """The event's data, or the body of a delivery that could not be split: JSON, else text, else base64."""
-    if packed.body is None:
-        return packed.event().data
-    import msgspec
-
-    try:
-        return msgspec.json.decode(packed.body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        pass
-    try:
-        return packed.body.decode()
-    except UnicodeDecodeError:
-        return base64.b64encode(packed.body).decode()
-
-
 def _size(packed: Any) -> int:
-
     return len(packed.body if packed.body is not None else packed.data)
 
 

@@ -1,14 +1,17 @@
-"""A sample out of a real event: its shape and its fault stay, what may tell of a person is replaced."""
+"""A sample out of a real event: its shape and its fault stay, what may tell of a person is replaced.
+
+Equal values are replaced by equal ones, so that what belongs together still does.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-EMAIL = re.compile(r"[^\s@<>\"',;]+@[^\s@<>\"',;]+\.[A-Za-z]{2,}")
+from misoflow.privacy import MAIL, PHONE
+
 IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
 IPV6 = re.compile(r"(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{1,4}:){3,7}[0-9A-Fa-f:]{1,4}(?![0-9A-Fa-f:])")
-PHONE = re.compile(r"(?<![\w.-])\+?\d[\d\s()/-]{7,}\d(?![\w.-])")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 URL = re.compile(r"(https?://[^\s?#]+)[?#][^\s]*")
 IDENTITIES = {
@@ -24,7 +27,8 @@ IDENTITIES = {
     "sessionid": "session",
 }
 PERSONAL = frozenset(
-    """email mail name firstname lastname fullname middlename nickname username displayname login phone phonenumber
+    """email emailaddress mail tel telephone msisdn whatsapp
+    name firstname lastname fullname middlename nickname username displayname login phone phonenumber
     mobile address street street1 street2 address1 address2 line1 line2 postalcode zip zipcode city birthday birthdate
     dateofbirth dob ssn avatar photo ip ipaddress useragent latitude longitude company employer recipient recipients
     sharemessage reviewbody message comment note notes password secret token apikey writekey authorization signature
@@ -34,9 +38,15 @@ CATALOGUE = frozenset(("products", "product", "items", "lineitems", "campaign", 
 """Below these, ``name`` is a product's, a campaign's or a program's."""
 
 
+LONG = 6
+"""A shorter identity is found by chance inside of other texts."""
+
+
 def scrubbed(value: Any) -> Any:
     """The same JSON with personal-looking values replaced, equal values by equal ones, types kept."""
-    return _Scrubber().value(value, "", "")
+    scrubber = _Scrubber()
+    scrubber.value(value, "", "")  # who is in it; then also where they stand inside of other texts
+    return scrubber.value(value, "", "")
 
 
 class _Scrubber:
@@ -56,11 +66,15 @@ class _Scrubber:
 
     def _stand_in(self, word: str, value: str | int) -> str | int:
         """The same for the same value wherever it stands, so that links between records stay visible."""
-        known = self._stand_ins.setdefault((word, str(value)), f"{word}-{len(self._stand_ins) + 1}")
+        count = sum(one == word for one, _ in self._stand_ins)
+        known = self._stand_ins.setdefault((word, str(value)), f"{word}-{count + 1}")
         return int(known.rpartition("-")[2]) if isinstance(value, int) else known
 
     def _text(self, text: str) -> str:
-        text = EMAIL.sub("someone@example.com", text)
+        text = MAIL.sub(lambda found: f"{self._stand_in('someone', found[0])}@example.com", text)
+        for (_, value), stand_in in self._stand_ins.items():
+            if len(value) >= LONG:
+                text = text.replace(value, stand_in)
         text = URL.sub(r"\1", text)
         text = IPV6.sub("2001:db8::1", IPV4.sub("192.0.2.1", text))
         return text if DATE.match(text) else PHONE.sub("+15550100", text)

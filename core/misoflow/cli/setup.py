@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -46,8 +47,28 @@ def version(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, quiet:
 
 
 @app.command()
-def connectors(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, quiet: Quiet = False) -> None:
-    """Installed connectors and the instances that use them; imports none of them."""
+def connectors(
+    name: Annotated[str | None, typer.Argument(help="Only this connector.")] = None,
+    tier: Annotated[bool, typer.Option("--tier", help="Run their contract tests and compute their tiers.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="With --tier: the folder of a distribution's source.")
+    ] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Installed connectors and the instances that use them; imports none of them. With --tier, how far each is."""
+    out = Output(as_json=as_json, quiet=quiet)
+    if tier:
+        from misoflow.cli.tiers import show
+
+        show(name or "", folder, out)
+    if folder is not None:
+        fail("--dir is for --tier", USAGE)
+    _listed(name or "", config, out)
+
+
+def _listed(name: str, config: Path, out: Output) -> None:
     import tomllib
 
     from misoflow.registry import installed
@@ -57,12 +78,14 @@ def connectors(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, qui
         tree = tomllib.loads(config.read_text("utf-8")).get("instances", {})
     except (OSError, ValueError):
         tree = {}  # listing what is installed needs no settings
-    for name, table in tree.items() if isinstance(tree, dict) else ():
+    for instance, table in tree.items() if isinstance(tree, dict) else ():
         if isinstance(table, dict):
-            used.setdefault(str(table.get("connector")), []).append(name)
-    out = Output(as_json=as_json, quiet=quiet)
-    found = installed().values()
-    if as_json:
+            used.setdefault(str(table.get("connector")), []).append(instance)
+    known = installed()
+    if name and name not in known:
+        fail(f"there is no connector {name!r} (installed: {', '.join(known)})", USAGE)
+    found = [one for one in known.values() if name in ("", one.name)]
+    if out.as_json:
         for one in found:
             facts = {"name": one.name, "version": one.version, "distribution": one.distribution}
             rivals = {"rivals": list(one.rivals)} if one.rivals else {}

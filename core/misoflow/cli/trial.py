@@ -30,7 +30,9 @@ from misoflow.cli.output import Output, printable
 @app.command()
 def explain(
     connector: Annotated[str, typer.Argument(help="A connector, or an instance of the settings file.")],
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE|-]", help="A request's body; - or none: input.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE|-]", help="A request's body, or a sample file; - or none: input.")
+    ] = None,
     topic: Annotated[
         str | None, typer.Option(help="FILE is the data of one event of this topic; without FILE: a sample of it.")
     ] = None,
@@ -54,15 +56,30 @@ def explain(
     if body is None and topic is None:
         fail("give a file, pipe a payload in, or name a --topic to see a sample", USAGE)
     if body is None:
-        sample = replace(_sample(made, topic or ""), received_at=datetime.now(UTC))
+        sample = replace(sample_of(made, topic or ""), received_at=datetime.now(UTC))
         found = explaining.explain(made, sample, instance)
     elif topic is None:
-        found = explaining.explain(made, explaining.request_of(made, body, path), instance)
+        found = _explain_body(made, body, path, instance)
     else:
         request = explaining.request_of(made, body, path)
         event = Event("explain", topic, _json(body))
         found = {"events": [explaining.explain_event(made, event, request.received_at, instance)]}
-    _explained(Output(as_json=as_json, quiet=quiet), found)
+    explained(Output(as_json=as_json, quiet=quiet), found)
+
+
+def _explain_body(connector: Any, body: bytes, path: str, instance: Any) -> dict[str, Any]:
+    """Of a request's body, or of a sample file that holds one."""
+    import msgspec
+
+    from misoflow.cli import explaining, sampling
+
+    try:
+        content = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        content = None
+    if not path and sampling.is_sample(content):
+        return sampling.explain_sample(connector, content, instance)
+    return explaining.explain(connector, explaining.request_of(connector, body, path), instance)
 
 
 def _subject(name: str, given: list[str], config: Path | None) -> tuple[Any, Any]:
@@ -141,7 +158,8 @@ def _json(body: bytes) -> Any:
         fail(error.reason, USAGE)
 
 
-def _sample(connector: Any, topic: str) -> Any:
+def sample_of(connector: Any, topic: str) -> Any:
+    """The connector's sample; ends the command when it has none of that topic."""
     try:
         return connector.sample(topic)
     except LookupError:
@@ -149,7 +167,8 @@ def _sample(connector: Any, topic: str) -> Any:
         fail(f"the connector has no sample of {topic!r}; its topics: {known}", USAGE)
 
 
-def _explained(out: Output, found: dict[str, Any]) -> None:
+def explained(out: Output, found: dict[str, Any]) -> None:
+    """Print what ``explain`` found."""
     import json
 
     if out.as_json:
@@ -191,7 +210,7 @@ def simulate(
     refused = 0
     for _ in range(count):
         try:
-            answer = sending.send(base, instance, _sample(made, topic))
+            answer = sending.send(base, instance, sample_of(made, topic))
         except OSError as error:
             reason = error.strerror or str(error)
             fail(f"{base} does not answer ({reason}); start it with: misoflow run", UNAVAILABLE)

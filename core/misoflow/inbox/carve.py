@@ -21,6 +21,7 @@ LOG_HEAD, FRAME_HEAD = 32, 24
 MAX_LOCAL = PAGE - 35
 MIN_LOCAL = (PAGE - 12) * 32 // 255 - 23
 MAX_RECORD = 256 * 1024 * 1024
+MOST_ID = 2**63 - 1
 _INT_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 # Header size, NULL (the id is the rowid), a text, two integers: the record header of every row.
 _HEAD = re.compile(
@@ -151,7 +152,7 @@ def _rowids(page: bytes, at: int) -> Iterator[int]:
         if start < 0:
             return
         value, end = _varint(page, start)
-        if end == at:
+        if end == at and value <= MOST_ID:
             yield value
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import apsw
 
@@ -138,10 +138,18 @@ def _span(start: int, last: int, result: Audit) -> Iterable[int]:
 
 def _bounds(db: apsw.Connection) -> Range:
     try:
-        low, high = rows(db, "SELECT min(id), max(id) FROM deliveries")[0]
+        return sound_id(db, "ASC") or 1, sound_id(db, "DESC")
     except apsw.CorruptError:
         return 1, 0
-    return (low or 1, high or 0)
+
+
+def sound_id(db: apsw.Connection, order: Literal["ASC", "DESC"]) -> int:
+    """The first id in this order whose row is sound, 0 without one: a damaged byte may make an id any number."""
+    for (id,) in db.execute(f"SELECT id FROM deliveries ORDER BY id {order}"):
+        with contextlib.suppress(*UNREADABLE):
+            if any(map(sound, rows(db, SELECT + "id=?", (id,)))):
+                return int(id)
+    return 0
 
 
 def _uid(db: apsw.Connection) -> Any:

@@ -13,6 +13,7 @@ import apsw
 
 from misoflow import crash
 from misoflow.inbox.file import BUSY_MS, Mark, open_mark, rows, write_mark
+from misoflow.inbox.inspect import sound_id
 from misoflow.inbox.payload import row_crc
 
 Entry = tuple[str, int, bytes]
@@ -166,10 +167,14 @@ class Table:
 
 
 def continued(db: apsw.Connection, uid: int, mark: Mark | None, floor: int) -> Mark:
-    """The mark to go on with: no id comes twice, not even that of a row that was lost."""
-    low, high = rows(db, "SELECT min(id), max(id) FROM deliveries")[0]
+    """The mark to go on with: no id comes twice, not even that of a row that was lost.
+
+    Above the mark only ids of sound rows count: by one damaged byte all up to any number would look lost.
+    """
+    high = sound_id(db, "DESC")
+    if mark is not None:
+        return Mark(uid, mark.first, max(mark.last, high, floor))
+    low = sound_id(db, "ASC")
     given = rows(db, "SELECT seq FROM sqlite_sequence WHERE name='deliveries'")
-    last = max(given[0][0] if given else 0, high or 0, floor, mark.last if mark else 0)
-    if mark is None:
-        return Mark(uid, low or last + 1, last)
-    return Mark(uid, mark.first, last)
+    last = max(given[0][0] if given else 0, high, floor)
+    return Mark(uid, low or last + 1, last)

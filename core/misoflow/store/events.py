@@ -58,6 +58,21 @@ def _known(tx: Tx, event: int, code: int, left: int, received: int) -> Known:
     return Known(event, "pending" if left > 0 else "dead", confirmed_of(tx, event), received)
 
 
+def fates(tx: Tx, instance: str, hashes: list[bytes]) -> dict[bytes, tuple[str, str, str]]:
+    """event hash -> (state, reason, path) of those that are known; reason and path are a dead letter's."""
+    found: dict[bytes, tuple[str, str, str]] = {}
+    for at in range(0, len(hashes), ASKED_AT_ONCE):
+        some = hashes[at : at + ASKED_AT_ONCE]
+        rows = tx.db.execute(
+            f"SELECT hash, {STATE_SQL}, coalesce(dead.reason, ''), coalesce(dead.path, '') FROM {JOINED}"
+            " JOIN instances ON instances.id = events.instance LEFT JOIN dead ON dead.event = events.id"
+            f" WHERE instances.name=? AND hash IN ({','.join('?' * len(some))})",
+            (instance, *some),
+        )
+        found |= {digest: (state, reason, path) for digest, state, reason, path in rows}
+    return found
+
+
 def confirmed_of(tx: Tx, event: int) -> frozenset[bytes]:
     rows = tx.db.execute("SELECT digest FROM confirmed WHERE event=?", (event,))
     return frozenset(digest for (digest,) in rows)

@@ -174,7 +174,7 @@ def seal(tx: Tx, env: int, kind: str, check: Check, now: int) -> list[tuple[int,
             refused += [(event, why) for event in _waiting(tx, env, kind, key)]
             tx.db.execute("DELETE FROM waits WHERE env=? AND kind=? AND key=? AND batch IS NULL", (env, kind, key))
             tx.db.execute("UPDATE keyed SET dirty=0 WHERE env=? AND kind=? AND key=?", (env, kind, key))
-        elif (delivered or b"") == digest:
+        elif delivered == digest:
             settle(tx, env, kind, key, None, digest)
             tx.db.execute("UPDATE keyed SET dirty=0 WHERE env=? AND kind=? AND key=?", (env, kind, key))
         else:

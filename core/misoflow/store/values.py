@@ -12,7 +12,7 @@ from misoflow.effects import Listing
 
 EventState = Literal["pending", "delivered", "skipped", "suppressed", "erased", "dead"]
 DeadKind = Literal["reject", "miso", "bug", "poison"]
-BatchKind = Literal["interactions", "products", "users", "delete_products", "forget"]
+BatchKind = Literal["interactions", "products", "users", "delete_products", "delete_users", "forget"]
 
 
 class Piece(Struct, gc=False):

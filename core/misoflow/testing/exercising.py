@@ -59,10 +59,13 @@ class Seen:
             self.raised(found.error)
 
     def raised(self, error: BaseException) -> None:
-        """All texts of an exception and of those it came from."""
+        """All texts of an exception, of those it came from and of those it is a group of."""
         chain: BaseException | None = error
         while chain is not None:
             self.errors.append(" ".join([str(chain), repr(chain), *getattr(chain, "__notes__", ())]))
+            if isinstance(chain, BaseExceptionGroup):
+                for one in chain.exceptions:
+                    self.raised(one)
             chain = chain.__cause__ or chain.__context__
 
 

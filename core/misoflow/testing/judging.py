@@ -125,7 +125,7 @@ def _nobody(mutation: Mutation, outcomes: Outcomes) -> Iterator[str]:
     for made in (made for one in outcomes for made in one.get("records", ())):
         for field in ("user_id", "anonymous_id"):
             if made["record"].get(field) == text:
-                yield f"the {field} is {text!r}, the text of what is no id: raise Reject unless it is text or a number"
+                yield f"the {field} is {text!r}, the text of what is no id: Reject it unless it is a text or a number"
 
 
 def crash_of(connector: Connector[Any], event: Event) -> str:
