@@ -100,8 +100,6 @@ class HttpConfig(Config):
             )
         if self.auth in SIGNED and not self.secret:
             raise ValueError(f'auth = "{self.auth}" needs secret')
-        if self.secret and self.auth not in SIGNED:
-            raise ValueError(f"secret is for auth = {', '.join(SIGNED)}; Miso's upload API takes api_key")
         if self.auth == "basic" and not self.username:
             raise ValueError('auth = "basic" needs username')
         return self

@@ -15,7 +15,6 @@ from misoflow_http.proof import KEY_FIELD, check_sender, is_one_of, key_of
 
 MIB = 1024 * 1024
 MAX_BODY = 16 * MIB
-API = "miso"
 INTERACTIONS = "v1/interactions"
 ELSEWHERE = ("GET", "POST")
 
@@ -36,7 +35,13 @@ class Http(Connector[HttpConfig]):
         if config.auth is not None:
             routes.append(Route("", signed=config.auth != "none", max_body=MAX_BODY, keep=(DELIVERY_ID,)))
         # a browser's origin needs an answer that it may read, whatever else is wrong
-        api = Route(channel=API, signed=False, max_body=MAX_BODY, hide=(KEY_FIELD,), cors=bool(config.publishable_key))
+        api = Route(
+            channel=upload.CHANNEL,
+            signed=False,
+            max_body=MAX_BODY,
+            hide=(KEY_FIELD,),
+            cors=bool(config.publishable_key),
+        )
         if config.api_key or config.publishable_key:
             routes.append(replace(api, path=INTERACTIONS, methods=("POST", "DELETE")))
         if config.api_key:
@@ -52,7 +57,7 @@ class Http(Connector[HttpConfig]):
 
     def verify(self, request: Request) -> None:
         """Unauthorized unless the key or signature is right; Reject for a call that Miso would not understand."""
-        if request.channel != API:
+        if request.channel != upload.CHANNEL:
             check_sender(self.config, request)
             return
         given = key_of(request)
@@ -65,7 +70,7 @@ class Http(Connector[HttpConfig]):
 
     def events(self, request: Request) -> Iterable[Event]:
         """One event for each record, id or item of a list."""
-        return upload.events(request) if request.channel == API else self._mapped.events(request)
+        return upload.events(request) if request.channel == upload.CHANNEL else self._mapped.events(request)
 
     def translate(self, event: Event) -> Iterable[Record | Effect]:
         """Miso's records as they are; everything else by the instance's rules."""
@@ -73,13 +78,15 @@ class Http(Connector[HttpConfig]):
 
     def answer(self, request: Request) -> Any:
         """What Miso's clients expect, with a task to ask for."""
-        return upload.answer(request) if request.channel == API else {"success": True}
+        return upload.answer(request) if request.channel == upload.CHANNEL else {"success": True}
 
     async def check(self) -> list[Problem]:
         """Doors that stand open, and JSON of which nothing would become."""
         config, found = self.config, []
         if config.auth == "none":
             found.append(Problem("warn", "JSON is taken from anybody", "set auth, and secret"))
+        if config.secret and config.auth in (None, "none"):
+            found.append(Problem("warn", "secret is not used without auth", "set auth, or take secret away"))
         if config.auth is not None and not len(self.rules):
             found.append(Problem("warn", "no rule maps the JSON that comes", "add [[instances.NAME.rules]]"))
         if config.auth is None and len(self.rules):

@@ -16,9 +16,7 @@ from pydantic import SecretStr
 from misoflow_http.config import HttpConfig
 from misoflow_http.mapped import DELIVERY_ID, TOPIC
 from misoflow_http.proof import KEY_HEADER, signed_content
-from misoflow_http.upload import DELETES, DRY_RUN, written
-
-CHANNEL = "miso"
+from misoflow_http.upload import CHANNEL, DELETES, DRY_RUN, written
 
 
 def made(config: HttpConfig, topic: str) -> Request:

@@ -27,6 +27,7 @@ from misoflow import (
     latest,
 )
 
+CHANNEL = "miso"
 Json = dict[str, Any]
 Kind = Literal["interactions", "products", "users"]
 KINDS: tuple[Kind, ...] = ("interactions", "products", "users")

@@ -11,21 +11,16 @@ from misoflow_segment.keys import PERSONAL
 from misoflow_segment.suppressed import ids_in
 
 
-def _listed(value: object) -> object:
-    """One text stands for a list of one, so that a second secret can be added for rotation."""
-    return value if isinstance(value, list | tuple) else [value]
-
-
 def _filled(value: object) -> object:
     """Refuse blank secrets: an unset variable must not become a key that everybody knows."""
-    for secret in value if isinstance(value, list) else []:
+    for secret in value if isinstance(value, list | tuple) else []:
         text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
         if isinstance(text, str) and not text.strip():
             raise ValueError("must not be blank")
     return value
 
 
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_filled), BeforeValidator(_listed)]
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_filled)]
 TOKEN_LENGTH = 22
 """Characters of base64 that hold at least 128 bits."""
 

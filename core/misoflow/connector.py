@@ -45,7 +45,7 @@ class Config(BaseModel):
             return given
         many = {key for key, info in cls.model_fields.items() if info.annotation == tuple[SecretStr, ...]}
         alone = {key for key in many & given.keys() if isinstance(given[key], str | SecretStr)}
-        return {key: (value,) if key in alone else value for key, value in given.items()}
+        return {key: [value] if key in alone else value for key, value in given.items()}
 
 
 C = TypeVar("C", bound=Config)

@@ -11,6 +11,7 @@ import re
 import traceback
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -33,6 +34,9 @@ PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$.-]{0,63}", re.ASCII)
 """What the name of a field looks like, and an e-mail address, a phone number or a full name does not."""
 KINDS: dict[type, str] = {cls: kind for kind, cls in INTERACTIONS.items()}
 HOOKED_AWAY = "the instance's hook dropped it"
+MOST_EVENTS, MOST_RECORDS = 500_000, 100_000
+"""Of one delivery and of one event: a generator without an end must not fill the memory before the watchdog comes."""
+TOO_MANY = f"the event becomes more than {MOST_RECORDS:,} records"
 DELIVERY = "delivery"
 """The topic under which a delivery that cannot be split is accounted for."""
 
@@ -141,7 +145,11 @@ def event_hash(instance: str, event_id: str) -> bytes:
 def split(instance: Instance, request: Request) -> tuple[list[Event], tuple[str, str, bool] | None]:
     """A delivery's events, and (reason, path, bug) if it could not be split (then there are no events)."""
     try:
-        return [stamped(event, request.received_at) for event in instance.connector.events(request)], None
+        found = islice(instance.connector.events(request), MOST_EVENTS + 1)
+        events = [stamped(event, request.received_at) for event in found]
+        if len(events) > MOST_EVENTS:
+            raise Reject(f"the delivery splits into more than {MOST_EVENTS:,} events")
+        return events, None
     except Reject as error:
         return [], (plain(error.reason), plain(error.path), False)
     except BaseException as error:
@@ -320,6 +328,8 @@ class _Event:
         made, instance = self._made, self._instance
         kind = KINDS[type(given)]
         ordinal = self._ordinals.get(kind, 0)
+        if ordinal >= MOST_RECORDS:
+            raise Reject(TOO_MANY)
         self._ordinals[kind] = ordinal + 1
         if kind in instance.drop:
             made.reason = made.reason or f"this instance drops {kind}"
@@ -361,6 +371,8 @@ class _Event:
         whole: bool = False,
         claim: bytes | None = None,
     ) -> None:
+        if len(self._made.parts) >= MOST_RECORDS:
+            raise Reject(TOO_MANY)
         _texts(source, listing or "", *remove, *unite)
         if not isinstance(version, int | float | str):
             raise TypeError("the version of a part must be a number or a text")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,6 +175,22 @@ def test_a_session_from_the_first_delivery_to_ctrl_c(
     assert list(distribution.rglob("__pycache__")) == []
 
 
+def test_code_that_hangs_when_it_is_imported_holds_up_nothing(distribution: Path) -> None:
+    with running(str(distribution), cwd=distribution.parent) as dev:
+        base, secret = dev.start()
+        seen = distribution / "imported"
+        (distribution / "misoflow_toyshop" / "amounts.py").write_text(
+            f"import pathlib, time\npathlib.Path({str(seen)!r}).touch()\ntime.sleep(3600)\n"
+        )
+        for _ in range(WAIT * 20):
+            if seen.exists():
+                break
+            time.sleep(0.05)
+        assert deliver(base, secret) == 200
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.process.wait(WAIT) == 0
+
+
 def test_new_code_takes_part_in_verify(distribution: Path) -> None:
     connector = distribution / "misoflow_toyshop" / "__init__.py"
     with running(str(distribution), cwd=distribution.parent) as dev:
@@ -277,6 +294,7 @@ def test_an_installed_connector_by_name(tmp_path: Path) -> None:
         (("files",), "takes no deliveries"),
         (("segment", "--set", "no_such_setting=1"), "no_such_setting: unknown key"),
         (("segment", "--send", "no such topic"), "no sample of"),
+        (("mixpanel",), "--set project_id=…"),
     ],
 )
 def test_what_cannot_be_worked_on_is_said_in_a_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -6,18 +6,34 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from misoflow import Event, Request
+from misoflow.cli.letters import _sample
+from misoflow.cli.output import Output
 from misoflow.cli.sampling import from_letter, is_sample
 from misoflow.cli.scrub import scrubbed
+from misoflow.config import load
 from misoflow.pipeline import Packed, pack_event, pack_request, unpack
 
 from tests.authors.kit import Author
 
 ROOT = Path(__file__).resolve().parents[2]
 CAME = datetime(2026, 9, 1, 10, 5, tzinfo=UTC)
+TOY = """
+from misoflow import Config, Connector, RemoveProduct
+
+
+class ToyConfig(Config):
+    \"\"\"None.\"\"\"
+
+
+class Toy(Connector[ToyConfig]):
+    def translate(self, event):
+        yield RemoveProduct(product_id=event.data["sku"])
+"""
 WHY = "$.qty: 'qty' is missing"
 
 
@@ -112,3 +128,19 @@ def test_it_fails_until_the_mapping_is_mended(tmp_path: Path) -> None:
     (event,) = json.loads(sample.read_text())["events"]
     assert event["records"][0]["record"]["quantities"] == [1]
     assert author.pytest(folder).keys() == {"passed"}
+
+
+@pytest.mark.parametrize(("reason", "told"), [("KeyError 'sku' at old.py:3", False), ("another one", True)])
+def test_it_is_said_when_a_sample_does_not_show_the_fault(
+    reason: str, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place in the code may be another than it was; the reason may not."""
+    (tmp_path / "letter_toy.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tmp_path / "plugins.toml"
+    config.write_text('[miso]\napi_key = "k"\n[instances.shop]\nconnector = "letter_toy:Toy"\n')
+    died = SimpleNamespace(instance="shop", kind="reject", reason=reason, path="$")
+    _sample(Output(), died, letter({"visitor": "v1"}), load(config))
+    out, err = capsys.readouterr()
+    assert json.loads(out)["event"]["data"] == {"visitor": "v1"}
+    assert ("do not show this fault any more" in err) is told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from misoflow import (
     latest,
     merge,
     once,
+    pipeline,
 )
 
 from tests.core.site import site
@@ -133,6 +135,20 @@ async def test_nonsense_out_of_translate_harms_no_other_event(tmp_path: Path) ->
         counts = await s.settled(len(STRANGE_OUTPUTS) + 1, "odd")
         assert counts["dead"] + counts.get("skipped", 0) + counts["delivered"] == len(STRANGE_OUTPUTS) + 1
         assert counts["dead"] >= len(STRANGE_OUTPUTS) - 4
+
+
+@pytest.mark.parametrize("stage", ["events", "translate"])
+async def test_a_generator_without_an_end_is_a_dead_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setattr(pipeline, "MOST_EVENTS", 1000)
+    monkeypatch.setattr(pipeline, "MOST_RECORDS", 1000)
+    table, made = (STRANGE_EVENTS, Event("e", "like", {})) if stage == "events" else (STRANGE_OUTPUTS, Like(**LIKE))
+    monkeypatch.setitem(table, "endless", lambda: repeat(made))
+    async with site(tmp_path, MORE) as s:
+        await s.send(instance="odd", body=body("endless"))
+        await s.send(instance="odd", body=body("fine"))
+        assert await s.settled(2, "odd") == {"accepted": 2, "delivered": 1, "dead": 1}
 
 
 async def test_a_disconnect_for_any_reason_pauses_its_instance_only(

@@ -10,7 +10,7 @@ from typing import Any
 from misoflow.connector import Config, Connector, Event, Request
 from misoflow.effects import Alias, Disconnect, Effect, Fetch, Listing, Skip, aliased, latest, merge, once
 from misoflow.errors import Halt, Reject, Retry
-from misoflow.records import Custom, ForgetUser, Like, Product, Record, RemoveProduct, User
+from misoflow.records import Custom, ForgetUser, Like, Product, Record, RemoveProduct, RemoveUser, User
 
 TIME = "2026-11-01T00:00:00.000Z"
 
@@ -69,6 +69,12 @@ class Toy(Connector[ToyConfig]):
         if item.get("removed"):
             record = RemoveProduct(product_id=item["p"])
         yield latest(item["p"], item["v"], record)
+
+    def do_profile(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        record: User | RemoveUser = User(user_id=item["u"], age=item.get("age", 30))
+        if item.get("removed"):
+            record = RemoveUser(user_id=item["u"])
+        yield latest(item["u"], item["v"], record)
 
     def do_thin(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         yield Fetch("thing", item["ref"])

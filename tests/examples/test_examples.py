@@ -100,3 +100,25 @@ def test_it_is_green_under_the_kit(example: Path) -> None:
     assert found is not None
     assert int(found[1]) >= 60, done.stdout[-500:]
     assert "skipped" not in done.stdout.splitlines()[-1]
+
+
+@each
+def test_the_figures_of_the_page_are_true(example: Path) -> None:
+    page = (ROOT / "docs" / "authors" / "why.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    at = next(row.index(f"`{example.name}`") for row in rows if f"`{example.name}`" in row)
+    said = {row[0]: row[at] for row in rows if len(row) == 3}
+    lines = module_of(example).read_text().splitlines()
+    (test,) = (example / "tests").glob("test_*.py")
+    assert int(said["lines of the connector, imports and blank lines with them"]) == len(lines)
+    assert int(said["of these with code"]) == sum(bool(line.partition("#")[0].strip()) for line in lines)
+    assert said["lines of the test file"].split(",")[0] == str(len(test.read_text().splitlines()))
+    assert int(said["samples"]) == len(list((example / "tests" / "samples").glob("*.json")))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests", "-q", "--collect-only", "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(example)},
+        cwd=example,
+    )
+    assert int(said["tests from the contract"]) <= sum("::Test" in line for line in done.stdout.splitlines())

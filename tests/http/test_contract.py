@@ -79,7 +79,17 @@ class TestHmac(Json):
 
 
 class TestStandardWebhooks(Json):
-    config: Mapping[str, Any] = {**PATHS, "auth": "standard-webhooks"}
+    """With the example of its specification."""
+
+    config: Mapping[str, Any] = {
+        **{"auth": "standard-webhooks", "secret": SECRET},
+        **{"event_path": "type", "time_path": "timestamp"},
+    }
+    rules = (
+        {"match": "contact.created", "type": "custom", "custom_action_name": "contact_created"}
+        | {"anonymous_id": "$.data.id"},
+    )
+    samples = "samples_standard"
     signature_headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
     tolerance = 300
     rotated: Mapping[str, Any] = ROTATED

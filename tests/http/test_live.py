@@ -9,7 +9,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -263,6 +265,23 @@ def test_the_guides_call_works(world: World) -> None:
     done = subprocess.run(["sh", "-c", command], env={**os.environ, "SITE_KEY": KEY}, capture_output=True, text=True)
     assert json.loads(done.stdout) == {"message": "success"}
     settled(world, "site", before + 1)
+
+
+def test_check_has_nothing_to_say(world: World) -> None:
+    command = [sys.executable, "-m", "misoflow", "check", "crm", "--json", "--quiet", "--config", str(world.config)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["text"] for one in found if one["where"] == "instances.crm"] == ["http, deliveries to /hooks/crm"]
+
+
+@pytest.mark.parametrize("more", [["--path", "v1/interactions"], ["--set", "auth=hmac"]])
+def test_explain_needs_no_settings(tmp_path: Path, more: list[str]) -> None:
+    file = tmp_path / "call.json"
+    file.write_text(json.dumps({"data": [like()]}))
+    command = [sys.executable, "-m", "misoflow", "explain", "http", str(file), "--json", *more]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    (event,) = json.loads(done.stdout)["events"]
+    assert event["outcome"] == ("translated" if "--path" in more else "skipped")
 
 
 def test_json_by_rules_of_a_signed_webhook(world: World) -> None:

@@ -105,6 +105,17 @@ def test_hmacs_are_those_of_the_standard_library() -> None:
     made("timed").verify(Request(BODY, {"x-signature": slack, "x-time": stamp}))
 
 
+def test_basic_needs_the_user_the_password_and_its_scheme() -> None:
+    connector = made("basic")
+
+    def header(user: str, password: str, scheme: str = "Basic") -> Request:
+        return Request(BODY, {"authorization": f"{scheme} " + base64.b64encode(f"{user}:{password}".encode()).decode()})
+
+    connector.verify(header("shöp", SECRET, "basic"))
+    for wrong in (header("shop", SECRET), header("", SECRET), header("shöp", ""), header("shöp", SECRET, "Bearer")):
+        refused(connector, wrong)
+
+
 def test_what_the_body_holds_is_no_part_of_the_template() -> None:
     assert signed_content("{timestamp}.{body}", b"{timestamp}{body}", "7") == b"7.{timestamp}{body}"
 

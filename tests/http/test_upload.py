@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from misoflow import Fate, Reject, Request
 from misoflow_http.upload import MOST_RECORDS, answer
 
@@ -112,6 +115,33 @@ TOO_MANY = {"data": [like()] * (MOST_RECORDS + 1)}
 def test_a_call_of_the_wrong_shape_is_told_so(method: str, path: str, data: Any, said: str) -> None:
     with pytest.raises(Reject, match=said):
         http().verify(call(path, data, method=method))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["data", "user_ids", "product_ids", "type", "context"]), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@given(
+    JSON,
+    st.sampled_from(["v1/interactions", "v1/products", "v1/users/_delete", "v1/users/x", "v1/x"]),
+    st.sampled_from(["POST", "DELETE", "GET"]),
+)
+def test_whatever_comes_is_taken_or_told_what_is_wrong(data: Any, path: str, method: str) -> None:
+    connector, request = http(), call(path, data, method=method)
+    try:
+        connector.verify(request)
+    except Reject:
+        return
+    for event in events(connector, request):
+        with contextlib.suppress(Reject):
+            list(connector.translate(event))
+    json.dumps(connector.answer(request))
 
 
 def test_the_same_body_again_is_a_repeat() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+import time
 from typing import Protocol
 
 from misoflow.config import Settings
@@ -32,13 +35,10 @@ class Bench(Watch, Protocol):
 def run(settings: Settings, *, port: int, bench: Bench) -> int:
     """Receive on loopback until SIGINT or SIGTERM; the exit code. Port 0: a free one. Raises OSError if it is taken."""
 
-    async def renew(receiver: Receiver) -> None:
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            fresh = await asyncio.to_thread(bench.renewed)
-            if fresh is not None:
-                receiver.use(Routes(load_hooks(fresh)))
-                bench.used()
+    def renew(receiver: Receiver) -> None:
+        """In a thread that nobody waits for: a module that hangs when it is imported holds up nothing else."""
+        look = threading.Thread(target=_look, args=(asyncio.get_running_loop(), bench, receiver), daemon=True)
+        look.start()
 
     receiving = serve(
         settings,
@@ -52,3 +52,16 @@ def run(settings: Settings, *, port: int, bench: Bench) -> int:
     )
     asyncio.run(receiving)
     return 0
+
+
+def _look(loop: asyncio.AbstractEventLoop, bench: Bench, receiver: Receiver) -> None:
+    def use(fresh: Settings) -> None:
+        receiver.use(Routes(load_hooks(fresh)))
+        bench.used()
+
+    while not loop.is_closed():
+        time.sleep(LOOK_SECONDS)
+        fresh = bench.renewed()
+        if fresh is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(use, fresh)

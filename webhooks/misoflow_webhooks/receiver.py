@@ -35,8 +35,8 @@ Scope = dict[str, Any]
 
 MAX_QUERY_FIELDS = 1000
 MAX_TENANT = 255
-MAX_NUMBER = 19
-"""Digits of a delivery's number."""
+MAX_DIGITS = 18
+"""Of a delivery's number: what SQLite can look for."""
 HELD_BYTES = 256 * 1024 * 1024
 INFLATE_IN_THREAD = 16 * 1024
 _ENCODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
@@ -208,7 +208,7 @@ class Receiver:
 
     async def _looked_up(self, target: Target, name: str, request: Request) -> Answer:
         number = request.path.rpartition("/")[2]
-        if not (number.isascii() and number.isdigit() and len(number) < MAX_NUMBER):
+        if not (number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS):
             raise Refused(answers.UNKNOWN_DELIVERY)
         assert self._ledger is not None
         try:

@@ -33,7 +33,7 @@ DRAIN_SECONDS = 15
 """For requests in flight; with the inbox's last commits the whole stop stays under 20 s."""
 
 Ready = Callable[[str, str], None]
-Beside = Callable[[Receiver], Awaitable[None]]
+Beside = Callable[[Receiver], None]
 
 
 class Server(uvicorn.Server):
@@ -88,7 +88,7 @@ async def serve(
 ) -> None:
     """The same inside a running loop; setting ``stop`` ends it too.
 
-    ``watch`` is told of every delivery; ``beside`` runs as long as the receiver does.
+    ``watch`` is told of every delivery; ``beside`` is given the receiver before it takes any.
     """
     stop = stop or asyncio.Event()
     vault = Vault.from_settings(settings)
@@ -101,7 +101,7 @@ async def serve(
         receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics, ledger=ledger, watch=watch)
         with contextlib.ExitStack() as sockets:
             if beside is not None:
-                sockets.callback(asyncio.ensure_future(beside(receiver)).cancel)
+                beside(receiver)
             public = sockets.enter_context(listen(host, port))
             admin = sockets.enter_context(listen(ADMIN_HOST, admin_port))
             _prepare_process()

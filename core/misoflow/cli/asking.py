@@ -53,7 +53,7 @@ async def _instance(instance: InstanceConfig, findings: Findings) -> None:
     http = Http(timeout=SECONDS)
     try:
         connector = make(load_connector(instance.connector), instance.config, where)
-        connector.http, connector.budget = http, Unmetered()
+        connector.http, connector.budget, connector.rules = http, Unmetered(), instance.rules
         async with asyncio.timeout(2 * SECONDS):
             problems: list[Any] = await connector.check()
         told = [(problem.level, where, problem.text, problem.fix, CONFIG) for problem in problems]

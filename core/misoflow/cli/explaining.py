@@ -25,6 +25,7 @@ KINDS = {
     RemoveUser: "remove_user",
 }
 STAND_IN = "a-stand-in-for-a-secret-that-explain-does-not-need"
+"""With the setting's name behind it, as no two secrets are the same."""
 
 
 def explain(connector: Connector[Any], request: Request, instance: Instance | None = None) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def settings_for(model: type[Config], given: dict[str, Any], where: str) -> Conf
     """
     from misoflow.sections import section
 
-    return section(model, filled(model, given, lambda key: STAND_IN), where)
+    return section(model, filled(model, given, lambda key: f"{STAND_IN}-{key}"), where)
 
 
 def filled(model: type[Config], given: dict[str, Any], stand_in: Callable[[str], str]) -> dict[str, Any]:
@@ -192,8 +193,9 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
 
 def request_of(connector: Connector[Any], body: bytes, path: str) -> Request:
     """A request as a platform would send it now; the path decides on the channel, as in the receiver."""
-    path = path.strip("/").lower()
+    path = path.strip("/")
     channels = {route.path: route.channel for route in connector.routes}
-    fits = [channel for pattern, channel in channels.items() if fnmatchcase(path, pattern)]
+    fits = [channel for pattern, channel in channels.items() if fnmatchcase(path.lower(), pattern)]
+    path = path.lower() if path.lower() in channels else path  # what stands for a * keeps its case
     channel = channels.get(path) or (fits[0] if fits else "webhook")
     return Request(body, {"content-type": "application/json"}, channel, path, received_at=datetime.now(UTC))

@@ -145,7 +145,9 @@ class Workbench:
         try:
             return load(file, strict=True)
         except ConfigError as error:
-            raise ConfigError(error.where.removeprefix(f"instances.{self.source.name}."), error.problem) from error
+            where = error.where.removeprefix(f"instances.{self.source.name}.")
+            fix = f"; give it with --set {where}=…" if error.problem == "Field required" else ""
+            raise ConfigError(where, f"{error.problem}{fix}") from error
 
     def _instance(self) -> Instance:
         name = self.source.name
