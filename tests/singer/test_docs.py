@@ -18,7 +18,7 @@ from misoflow.singer.settings import TapOptions, TargetConfig
 
 from tests.conftest import ROOT
 
-GUIDE = (ROOT / "docs" / "singer.md").read_text()
+GUIDE = (ROOT / "docs" / "connectors" / "singer.md").read_text()
 BLOCK = re.compile(r"^```(\w+) ?([\w.]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BEGIN = """
 set -euo pipefail
