@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if (path / "pyproject.toml").exists())
 MOST_LINES = 120
-SECTIONS = ("What it takes", "Install", "Settings", "Mapping", "Test")
+SECTIONS = ("What it takes", "Install", "Settings", "Mapping", "Personal data", "Test")
 ALLOWED = {"misoflow", "pydantic", *sys.stdlib_module_names}
 each = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 

@@ -82,3 +82,13 @@ def test_an_example_passes_the_kit_from_its_wheel(clean: Path, tmp_path: Path, n
     assert int(found[1]) >= 60
     assert "skipped" not in out.splitlines()[-1]
     print(f"\n{name}: {found[1]} tests from the wheel")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_silver_as_misoflow_itself_computes_it(clean: Path, tmp_path: Path, name: str) -> None:
+    here = tmp_path / name
+    module = f"{name.replace('-', '_')}.py"
+    shutil.copytree(ROOT / "examples" / name, here, ignore=shutil.ignore_patterns(module, "__pycache__"))
+    connector = name.removeprefix("misoflow-")
+    out = run(clean, "-m", "misoflow", "connectors", "--tier", connector, "--dir", here, cwd=tmp_path)
+    assert out.startswith(f"{connector} 0.1.0: Silver"), out
