@@ -205,6 +205,7 @@ def simulate(
     topic = topic or (made.topics[0] if made.topics else "")
     from misoflow import simulate as sending
 
+    sample_of(made, topic)  # a topic that there is none of is said before anybody waits
     out = Output(as_json=as_json, quiet=quiet)
     base = sending.listening(settings, url, wait, out.say)
     refused = 0
