@@ -166,6 +166,7 @@ def test_gzip_is_inflated_also_with_spaces_around_its_name(server: Any) -> None:
         gzip.compress(random.Random(1).randbytes(3000))[:1500],
         gzip.compress(b"a")[:-8] + b"\x00" * 8,
     ],
+    ids=["cut", "junk behind", "zeros behind", "plain", "empty", "half", "wrong sum"],  # the bytes hold the time
 )
 def test_malformed_gzip_is_400(server: Any, packed: bytes) -> None:
     answer = server.post("/hooks/web", packed, content_encoding="gzip")
