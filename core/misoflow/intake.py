@@ -235,7 +235,7 @@ class Intake:
         fresh = [stamped(event, moment) for event in found]
         async with self._one_at_a_time:
             keys = await self._translate(chunk, [(instance, event, -mark.slice) for event in fresh])
-            waiting = {made.hash for made in chunk.outcomes if made.row is None and _under_way(made)}
+            waiting = {made.hash for made in chunk.outcomes if _under_way(made)}
             mark.raws = pack_events([e for e, (_, key) in zip(fresh, keys, strict=True) if key in waiting])
             await self._commit(chunk)
 

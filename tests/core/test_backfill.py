@@ -282,6 +282,21 @@ async def test_what_miso_refuses_keeps_its_event(tmp_path: Path) -> None:
         await s.until(lambda: s.counts("past") == {"accepted": 25, "delivered": 25})
 
 
+async def test_what_was_skipped_and_is_refused_when_it_comes_again_keeps_its_event(tmp_path: Path) -> None:
+    async with past(tmp_path) as s:
+        data = {"when": START, "p": "p-poison", "at": "2026-10-01T00:00:00Z"}
+        Past.late = [Event("refused", "skip", data)]
+        await pull(s, "likes", 2)
+        assert s.counts("past") == {"accepted": 49, "delivered": 48, "skipped": 1}
+        fault = {"match": {"path": "/v1/interactions"}, "times": -1, "action": {"reject_marker": "p-poison"}}
+        s.sandbox.faults.add(json.dumps([fault]).encode())
+        Past.late = [Event("refused", "like", data)]
+        await pull(s, "likes", 2)
+        assert s.counts("past") == {"accepted": 49, "delivered": 48, "dead": 1, "duplicates": 48}
+        (letter,) = dead_letters(s.settings, s.vault, instance="past")
+        assert unpack(letter.raw).event().data["p"] == "p-poison"
+
+
 async def test_an_erased_persons_history_leaves_the_page(tmp_path: Path) -> None:
     async with past(tmp_path) as s:
         await call(s.settings, "pause", instance="web")

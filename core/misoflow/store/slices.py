@@ -248,9 +248,8 @@ def begin_page(tx: Tx, chunk: Chunk) -> tuple[int, int]:
     if chunk.page is None:
         return 0, 0
     page = (tx.one("SELECT seq FROM sqlite_sequence WHERE name='pages'") or 0) + 1
-    for made in chunk.outcomes:
-        if made.row is None:
-            made.delivery = -page
+    for made in chunk.outcomes:  # those too that were skipped or dead before: Miso may refuse them now
+        made.delivery = -page
     return page, (tx.one("SELECT seq FROM sqlite_sequence WHERE name='events'") or 0) + 1
 
 
@@ -262,7 +261,7 @@ def end_page(tx: Tx, chunk: Chunk, page: tuple[int, int]) -> None:
     number, first = page
     last = tx.one("SELECT seq FROM sqlite_sequence WHERE name='events'") or 0
     taken = max(0, last - first + 1)
-    if taken:
+    if taken or mark.raws:
         tx.db.execute(
             "INSERT INTO pages(id, slice, first, last, body) VALUES(?,?,?,?,?)",
             (number, mark.slice, first, last, tx.seal(mark.raws, b"page")),
