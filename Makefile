@@ -21,7 +21,7 @@ demo: $(READY)  ## a Segment shop session, end to end, on this machine only
 	$(BIN)/misoflow demo
 
 test: $(READY)  ## everything that needs no system package
-	$(BIN)/python -m pytest -m "not real and not long" -n 3 --dist loadfile
+	$(BIN)/python -m pytest -m "not real and not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-real: $(READY)  ## against real parts, which it installs itself
 	$(BIN)/python -m pytest -m "real and not long"
