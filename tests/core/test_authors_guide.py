@@ -133,7 +133,7 @@ def test_the_guides_settings_load_beside_its_connector(tmp_path: Path, monkeypat
     settings = load(tmp_path / "plugins.toml", strict=True)
     assert settings.warnings == []
     assert type(settings.instances["shop"].config).__name__ == "AcmeConfig"
-    monkeypatch.delitem(sys.modules, "acme", raising=False)
+    del sys.modules["acme"]
 
 
 def certified() -> list[tuple[str, str]]:

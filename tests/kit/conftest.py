@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import misoflow.testing  # noqa: F401 (stays loaded: pytester forgets what was first imported inside of it)
@@ -15,8 +16,10 @@ collect_ignore = ["good"]
 
 
 @pytest.fixture
-def bare(pytester: pytest.Pytester) -> Path:
+def bare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder where pytester runs, with no plugin that an author need not have."""
+    for name in ("acme", "test_acme"):  # another test of this process may have one of its own
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (pytester.path / "pytest.ini").write_text(f"[pytest]\naddopts = {' '.join(f'-p no:{name}' for name in UNUSED)}\n")
     pytester.syspathinsert()
     return pytester.path
