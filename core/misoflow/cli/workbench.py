@@ -32,7 +32,11 @@ class Source:
 
 
 def find(target: str) -> Source:
-    """A distribution's folder, a module's file, or an installed name. ConfigError when there is no connector."""
+    """A distribution's folder, a module's file, or an installed name. ConfigError when there is no connector.
+
+    From here on this process writes no bytecode: by it, two saves within a second look the same.
+    """
+    sys.dont_write_bytecode = True
     path = Path(target)
     if path.is_dir():
         return _of_folder(path.resolve())
@@ -89,7 +93,6 @@ class Workbench:
 
     def __init__(self, source: Source, given: list[str], folder: Path) -> None:
         """``folder`` takes the settings file and the inbox. ConfigError when the connector cannot be used."""
-        sys.dont_write_bytecode = True  # two saves within a second look the same to it
         self.source = source
         self._given = parse_settings(given)
         self._folder = folder
