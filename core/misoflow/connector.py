@@ -74,6 +74,12 @@ class Route:
     cors: bool = False
     hide: tuple[str, ...] = ()
     ledger: bool = False
+    status: int = 200
+    """Of the answer to what is taken in; 204 sends no body."""
+    per_second: float | None = None
+    """Deliveries a second of one install (or instance) by this route; more get 429. For routes without a signature."""
+    per_address: float | None = None
+    """The same by one sender's address."""
 
 
 class Fate(Struct, frozen=True):
@@ -141,6 +147,8 @@ class Stream:
     """Streams that are pulled first, over the whole range."""
     background: bool = False
     """Pulled by its schedule or by name only."""
+    every: timedelta | None = None
+    """Pulled by itself that often, unless the settings say something else."""
     settle: timedelta = timedelta(0)
     """How long after its end a step may still go on at the platform, by another clock or time zone; the next pull
     begins before it."""
@@ -235,9 +243,3 @@ class Connector(ABC, Generic[C]):
     def answer(self, request: Request) -> Any:
         """The body of a 2xx answer, as JSON; pure. Never decides the status. The delivery is stored by then."""
         return {"success": True}
-
-    async def install(self) -> None:
-        """Create what the platform needs (subscriptions, pixels); idempotent."""
-
-    async def uninstall(self) -> None:
-        """Remove what ``install`` made; idempotent."""

@@ -1,15 +1,17 @@
 """What ``translate`` may yield beside a record: effects, as data, so that it stays pure.
 
-``once`` and ``latest`` wrap a record, ``merge`` gives one source's part of a user or product, ``Listing`` says
-that a list of such parts is complete, ``aliased`` is an anonymous id bound late; ``Fetch``, ``Alias`` and
-``Disconnect`` ask the engine to do something; ``Skip`` says why nothing was made.
+``once``, ``latest`` and ``known`` wrap a record, ``merge`` gives one source's part of a user or product,
+``Listing`` says that a list of such parts is complete, ``Group`` is all records of one object of the platform
+and ``Absent`` what a full list no longer holds; ``aliased`` is a text bound late; ``Fetch``, ``Pull``,
+``Alias``, ``Disconnect`` and ``Erase`` ask the engine to do something; ``Skip`` says why nothing was made.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from misoflow.records import Product, Record, RemoveProduct, RemoveUser, User
+from misoflow.records import Interaction, Product, Record, RemoveProduct, RemoveUser, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Once:
     key: str
     record: Record
     shared: bool
+    also: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,54 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """All the records that one object of the platform is at Miso, such as the variants of a product.
+
+    What the group had before and ``records`` lacks is removed at Miso; ``records`` may be empty. An older
+    ``version`` (ms at which the object was read) than the group's changes nothing.
+    """
+
+    name: str
+    version: int
+    records: tuple[Product | User, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A full list, begun at ``version``, is read: every group of this prefix that is older is gone at the platform.
+
+    Its records are removed at Miso, unless they are too many: then the event is a dead letter, and a person
+    who retries it agrees.
+    """
+
+    prefix: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    record: Interaction
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
-    """A thin event: the engine coalesces equal ones, rate-limits, and calls ``Connector.fetch``."""
+    """A thin event: the engine coalesces equal ones, rate-limits, and calls ``Connector.fetch``.
+
+    ``after`` seconds from the first one on; those that come meanwhile are served by the same call.
+    """
 
     kind: str
     id: str
+    after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Run this stream of history once, ``after`` seconds from the first one that asks."""
+
+    stream: str
+    after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +115,20 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Pause the instance: the app was uninstalled at the platform."""
+    """The app was uninstalled at the platform, at ``at``: unless it was installed again since, the install ends.
+
+    What comes for it afterwards is skipped, but for its ``lifecycle`` topics. A plain instance is paused.
+    """
 
     reason: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Everything of the install is deleted, here and at Miso, unless it was installed again after ``at``."""
+
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +139,30 @@ class Skip:
 
 
 class LateId(str):
-    """An anonymous id looked up under ``key`` when its batch is sealed; the text is the default."""
+    """A text looked up under ``keys``, the first that is bound, when its batch is sealed; it is the default itself."""
 
-    __slots__ = ("key",)
-    key: str
-
-
-Effect = Once | Latest | Merge | Listing | Fetch | Alias | Disconnect | Skip
+    __slots__ = ("keys",)
+    keys: tuple[str, ...]
 
 
-def once(key: str, record: Record, *, shared: bool = False) -> Once:
+Effect = Once | Latest | Merge | Listing | Group | Absent | Known | Fetch | Pull | Alias | Disconnect | Erase | Skip
+
+
+def once(key: str, record: Record, *, shared: bool = False, also: tuple[str, ...] = ()) -> Once:
     """The first producer of ``key`` wins, by whichever channel it came; keys never expire.
 
-    Keys are per instance, or per Miso environment with ``shared``.
+    Keys are per instance, or per Miso environment with ``shared``. The winner takes the keys of ``also`` as well,
+    as far as they are free.
     """
-    return Once(key, record, shared)
+    return Once(key, record, shared, also)
+
+
+def known(record: Interaction, fetch: Fetch) -> Known:
+    """An interaction that nobody vouches for: it counts if the instance has delivered one of its ``product_ids``.
+
+    Else ``fetch`` is done first; when the product is still not known then, the interaction is skipped.
+    """
+    return Known(record, fetch)
 
 
 def latest(key: str, version: int | float | str, record: Product | User | RemoveProduct | RemoveUser) -> Latest:
@@ -124,8 +190,11 @@ def merge(
     return Merge(key, source, part, version, remove, unite, listing)
 
 
-def aliased(key: str, *, default: str = "") -> LateId:
-    """A record's ``anonymous_id`` that a later ``Alias(key, …)`` may still name; ``default`` if none does."""
+def aliased(*keys: str, default: str = "") -> LateId:
+    """A text that an ``Alias`` of one of these keys (the first counts most) names, even one that comes a little later.
+
+    For a record's ``anonymous_id``, or as the only item of a ``category``. ``default`` if none does.
+    """
     late = LateId(default)
-    late.key = key
+    late.keys = keys
     return late

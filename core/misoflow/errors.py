@@ -2,12 +2,13 @@
 
     MisoflowError
     ├── Unauthorized   401 to the sender, nothing stored
+    ├── Unwanted       answered as if it were taken in, but nothing is stored; counted with its reason
     ├── Reject         this event or record becomes a dead letter, the rest carries on
     ├── Retry          try the same thing again later
     ├── Halt           pause the instance or Miso environment, keep taking in, tell a person
     └── ConfigError    plugins.toml cannot be used as it stands; the process ends with exit code 78
 
-Connectors raise the first four. A message never holds a payload or a secret: it says what happened,
+Connectors raise the first five. A message never holds a payload or a secret: it says what happened,
 where, and what to do next.
 """
 
@@ -18,6 +19,17 @@ class MisoflowError(Exception):
 
 class Unauthorized(MisoflowError):
     """The delivery does not prove where it comes from: 401, and nothing is stored."""
+
+
+class Unwanted(MisoflowError):
+    """In ``verify``: what comes is well-formed but must not be kept, for want of consent say.
+
+    ``reason`` is a constant text: it is a label of the metrics.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Reject(MisoflowError):

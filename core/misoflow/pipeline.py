@@ -290,7 +290,7 @@ class _Event:
             return
         made, instance = self._made, self._instance
         match output:
-            case Once(key, record, shared):
+            case Once(key, record, shared, _):
                 self._record(record, claim=_scope(made.env if shared else instance.name, "once", key))
             case Latest(key, version, record):
                 self._part(record, key, version, whole=True)
@@ -301,13 +301,13 @@ class _Event:
                 if type(page) is not int or type(pages) is not int:
                     raise TypeError("the pages of a listing must be numbers")
                 made.listings.append(output)
-            case Fetch(kind, ref):
+            case Fetch(kind, ref, _):
                 _texts(kind, ref)
                 made.fetches.append((kind, ref))
             case Alias(key, anonymous_id):
                 _texts(anonymous_id)
                 made.aliases.append((_scope(instance.name, "alias", key), anonymous_id))
-            case Disconnect(reason):
+            case Disconnect(reason, _):
                 self.disconnect = plain(reason)
             case Skip(reason):
                 made.reason = made.reason or reason
@@ -335,7 +335,7 @@ class _Event:
             made.reason = made.reason or f"this instance drops {kind}"
             return
         record: Any = copy_of(given)  # the connector may keep its own
-        late = record.anonymous_id.key if type(record.anonymous_id) is LateId else None
+        late = record.anonymous_id.keys[0] if type(record.anonymous_id) is LateId else None
         if late is not None:
             record.anonymous_id = str(record.anonymous_id) or None
         if record.user_id:

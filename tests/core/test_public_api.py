@@ -11,6 +11,7 @@ import pytest
 from misoflow import Connector
 
 PUBLIC = [
+    *("Absent", "Cookie", "Erase", "Group", "Installable", "Installed", "Pull", "Reply", "Unwanted", "Visit", "known"),
     *("AddToCart", "AddToCollection", "Alias", "Bookmark", "CategoryPageView", "Checkout", "Click", "Complete"),
     *("Config", "ConfigError", "Connector", "Custom", "Disconnect", "Dislike", "Effect", "Event", "Fate"),
     "Feedback",
@@ -35,7 +36,6 @@ PUBLIC = [
 ]
 METHODS = {
     *("verify", "events", "translate", "backfill", "check", "fetch", "sample", "tenant", "answer"),
-    *("install", "uninstall"),
 }
 
 

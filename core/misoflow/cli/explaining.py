@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 
 from misoflow.connector import Config, Connector, Event, Request
-from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Listing, Merge, Once, Skip
+from misoflow.effects import (
+    Alias,
+    Disconnect,
+    Fetch,
+    LateId,
+    Latest,
+    Listing,
+    Merge,
+    Once,
+    Skip,
+)
 from misoflow.encode import encode
 from misoflow.errors import ConfigError, Reject
 from misoflow.instances import Instance
