@@ -34,10 +34,10 @@ def base_url(config: ShopifyConfig, shop: str) -> str:
 def pixel_key(config: ShopifyConfig, shop: str) -> str:
     """The public key of a shop: its name and a code that only we can make, so that nothing need be looked up.
 
-    It is of the oldest secret, as all that Shopify keeps: a new one in front does not change it.
+    It is of the newest secret: while two are set both are good, and ``install`` gives the pixel the new one meanwhile.
     """
     name = base64.b32encode(shop.encode()).decode().rstrip("=").lower()
-    return f"pk-{name}-{_mac(config.client_secret[-1].get_secret_value(), shop)}"
+    return f"pk-{name}-{_mac(config.client_secret[0].get_secret_value(), shop)}"
 
 
 def shop_of_key(config: ShopifyConfig, key: str) -> str | None:
