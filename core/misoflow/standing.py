@@ -11,7 +11,7 @@ from misoflow.config import Settings
 from misoflow.status import snapshot
 from misoflow.store import control, installs, slices
 from misoflow.store.installs import Install
-from misoflow.store.tx import STATES, Tx
+from misoflow.store.tx import Tx
 from misoflow.vault import Vault
 
 
@@ -68,8 +68,8 @@ def standing(settings: Settings, vault: Vault, name: str) -> Standing | None:
             one.reason or "",
             one.fix or "",
             one.installed,
-            _last(tx, name),
-            _counts(tx, name),
+            installs.last_event(tx, name),
+            installs.counts(tx, name),
             streams,
             problems,
         )
@@ -99,18 +99,3 @@ def _pulling(name: str, job: dict[str, Any]) -> Pulling:
     state = {"open": "pulling", "stopped": "waiting"}.get(job["state"], "done")
     polls = job["purpose"] == "poll"
     return Pulling(name, state, job["read"], None if polls else job["share"], job["error"] or job["waits"] or "")
-
-
-def _last(tx: Tx, name: str) -> int | None:
-    last: int | None = tx.one(
-        "SELECT received FROM events WHERE instance=(SELECT id FROM instances WHERE name=?) ORDER BY id DESC LIMIT 1",
-        (name,),
-    )
-    return last
-
-
-def _counts(tx: Tx, name: str) -> dict[str, int]:
-    rows = dict(
-        tx.db.execute("SELECT state, n FROM counts JOIN instances ON instances.id = instance WHERE name=?", (name,))
-    )
-    return {state: rows.get(state, 0) for state in ("accepted", *STATES)}

@@ -14,7 +14,7 @@ import msgspec
 
 from misoflow.store import purge
 from misoflow.store.schema import SKIPPED, SPREAD
-from misoflow.store.tx import Tx
+from misoflow.store.tx import STATES, Tx
 from misoflow.store.values import Life
 
 GONE = "the app is not installed any more"
@@ -173,6 +173,23 @@ def overdue(tx: Tx, before: int) -> list[str]:
         (before,),
     )
     return [name for (name,) in list(rows)]
+
+
+def last_event(tx: Tx, name: str) -> int | None:
+    """When the instance's latest event came in."""
+    last: int | None = tx.one(
+        "SELECT received FROM events WHERE instance=(SELECT id FROM instances WHERE name=?) ORDER BY id DESC LIMIT 1",
+        (name,),
+    )
+    return last
+
+
+def counts(tx: Tx, name: str) -> dict[str, int]:
+    """``accepted`` and the states of an instance's events."""
+    rows = dict(
+        tx.db.execute("SELECT state, n FROM counts JOIN instances ON instances.id = instance WHERE name=?", (name,))
+    )
+    return {state: rows.get(state, 0) for state in ("accepted", *STATES)}
 
 
 def _install(tx: Tx, row: tuple[Any, ...]) -> Install:
