@@ -80,16 +80,19 @@ def _state(one: Install, streams: tuple[Pulling, ...], problems: tuple[Finding, 
         return {"leaving": "uninstalled", "gone": "uninstalled"}.get(one.state, one.state)
     if problems:
         return "degraded"
-    return "pulling" if any(stream.state == "pulling" for stream in streams) else "live"
+    return "pulling" if not one.started or any(stream.state == "pulling" for stream in streams) else "live"
 
 
 def _streams(tx: Tx, one: Install) -> tuple[Pulling, ...]:
-    """The latest job of each stream, and those that cannot be pulled."""
+    """The latest job of each stream, and those that cannot be pulled.
+
+    A stream that is only looked at again, once it came whole, is done: its owner has nothing to wait for.
+    """
     latest: dict[str, dict[str, Any]] = {}
     jobs = slices.job_rows(tx, one.name)
     for job in progress(slices.view(tx, jobs=[job.id for job in jobs]), jobs):
         before = latest.get(job["stream"])
-        if before is None or before["purpose"] == "poll" or job["state"] == "open":
+        if before is None or before["state"] != "done" or job["purpose"] != "poll":
             latest[job["stream"]] = job
     found = [_pulling(name, job) for name, job in sorted(latest.items()) if name not in one.without]
     return tuple(found + [Pulling(name, "off") for name in sorted(one.without)])
