@@ -214,6 +214,8 @@ class Committer:
         targets += len(self._keyed(made, instance, env, row))
         for absent in made.absents:
             groups.take(tx, instance, row, absent)
+        for turn in made.life:
+            installs.live(tx, instance, made.instance, turn, now)
         if not targets:
             self._nothing(made, bool(made.pieces or made.parts))
         elif ready and targets == 1:
@@ -319,11 +321,11 @@ def _common(made: Outcome) -> bool:
         or made.aliases
         or made.forget
         or made.listings
-        or made.life
         or made.groups
         or made.absents
         or made.pulls
         or made.raw
+        or made.life
     ):
         return False
     for piece in made.pieces:  # noqa: SIM110 (no generator: this runs for each event)

@@ -121,12 +121,12 @@ class Outcome(Struct):
     aliases: list[tuple[bytes, str]] = []
     links: list[tuple[bytes, bytes]] = []
     listings: list[Listing] = []
-    life: list[Life] = []
     groups: list[GroupOf] = []
     absents: list[Absent] = []
     pulls: list[Pull] = []
     agreed: bool = False
     """A person tries this one event again, and so agrees to what it asks for."""
+    life: list[Life] = []
 
 
 @dataclass(slots=True)
