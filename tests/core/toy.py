@@ -47,7 +47,8 @@ class Toy(Connector[ToyConfig]):
         yield Custom(custom_action_name=item["name"], product_ids=[], user_id="u", timestamp=TIME)
 
     def do_once(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
-        yield once(item["key"], Like(product_ids=["p"], user_id="u", timestamp=TIME), shared=item.get("shared", False))
+        record = Like(product_ids=["p"], user_id=item.get("u", "u"), timestamp=TIME)
+        yield once(item["key"], record, shared=item.get("shared", False))
 
     def do_user(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         part = User(user_id=item["u"], **item.get("fields", {}))
@@ -115,7 +116,7 @@ class Toy(Connector[ToyConfig]):
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Retry | Halt | Reject):
             raise answer
-        return [Event(f"{kind}:{ref}", "like", {"p": f"fetched-{ref}"})]
+        return [Event(f"{kind}:{ref}", "like", {"p": f"fetched-{ref}", "u": ref})]
 
 
 def hook(event: Event) -> Event | list[Event] | None:
