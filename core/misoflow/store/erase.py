@@ -160,17 +160,17 @@ def _erase_profile(tx: Tx, env: int, who: bytes) -> None:
     """The parts of the user's own record; keyed by the same hash as ``who``."""
     tx.db.execute("DELETE FROM keyed_parts WHERE env=? AND kind='user' AND key=?", (env, who))
     tx.db.execute("DELETE FROM grouped WHERE env=? AND kind='user' AND key=?", (env, who))
-    leave_batch(tx, env, who)
+    leave_batch(tx, env, "user", who)
     tx.db.execute("UPDATE keyed SET dirty=0, delivered=NULL WHERE env=? AND kind='user' AND key=?", (env, who))
     tx.db.execute("DELETE FROM waits WHERE env=? AND kind='user' AND key=? AND batch IS NULL", (env, who))
 
 
-def leave_batch(tx: Tx, env: int, who: bytes) -> None:
-    """Take the user's record out of a sealed batch that nothing was sent of yet."""
+def leave_batch(tx: Tx, env: int, kind: str, key: bytes) -> None:
+    """Take a user's or product's record out of a sealed batch that nothing was sent of yet."""
     row = tx.db.execute(
         "SELECT batch, position, todo, body FROM keyed JOIN batches ON batches.id = batch"
-        " WHERE keyed.env=? AND keyed.kind='user' AND key=? AND tries=0 AND state=?",
-        (env, who, SEALED),
+        " WHERE keyed.env=? AND keyed.kind=? AND key=? AND tries=0 AND state=?",
+        (env, kind, key, SEALED),
     ).get
     if row is None:
         return
@@ -186,5 +186,7 @@ def leave_batch(tx: Tx, env: int, who: bytes) -> None:
             batch,
         ),
     )
-    tx.db.execute("UPDATE keyed SET batch=NULL, position=NULL, sending=NULL WHERE env=? AND key=?", (env, who))
-    tx.db.execute("DELETE FROM waits WHERE env=? AND kind='user' AND key=?", (env, who))
+    tx.db.execute(
+        "UPDATE keyed SET batch=NULL, position=NULL, sending=NULL WHERE env=? AND kind=? AND key=?", (env, kind, key)
+    )
+    tx.db.execute("DELETE FROM waits WHERE env=? AND kind=? AND key=?", (env, kind, key))

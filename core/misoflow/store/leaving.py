@@ -99,7 +99,7 @@ def records(tx: Tx, instance: int, after: Place | None) -> tuple[Place | None, i
             if others:
                 tx.db.execute("UPDATE keyed SET dirty=1 WHERE env=? AND kind=? AND key=?", where)
             else:  # Miso's delete of the person comes later
-                erase.leave_batch(tx, env, key)
+                erase.leave_batch(tx, env, kind, key)
                 tx.db.execute("UPDATE keyed SET dirty=0, delivered=NULL WHERE env=? AND kind=? AND key=?", where)
                 tx.db.execute("DELETE FROM waits WHERE env=? AND kind=? AND key=? AND batch IS NULL", where)
     return (rows[-1] if len(rows) == RECORDS_AT_ONCE else None), gone
@@ -113,6 +113,8 @@ def _gone(tx: Tx, place: Place) -> int:
     )
     if part.gone:
         return 0
+    erase.leave_batch(tx, *place[:3])
+    tx.db.execute("DELETE FROM waits WHERE env=? AND kind=? AND key=? AND batch IS NULL", place[:3])
     body = tx.seal(msgspec.msgpack.encode(Stored(part.id, part.version, {}, gone=True)), b"keyed")
     tx.db.execute(f"UPDATE keyed_parts SET body=? WHERE {where}", (body, *place))
     tx.db.execute("UPDATE keyed SET dirty=1 WHERE env=? AND kind=? AND key=?", place[:3])
