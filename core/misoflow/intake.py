@@ -279,7 +279,7 @@ class Intake:
             self.offset = chunk.offset
         self.paused |= {name for name, _, _ in chunk.pauses}
         if any(made.life for made in chunk.outcomes):
-            self.active = await self._store.run(installs.active)
+            await self.refresh()
         self.committed()
 
     def _split(self, chunk: Chunk, delivery: Delivery) -> list[tuple[Instance, Event, int]]:

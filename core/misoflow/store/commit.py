@@ -212,14 +212,14 @@ class Committer:
             late.bind(tx, instance, key, text, now)
         for pull in made.pulls:
             pulls.ask(tx, instance, pull, now)
+        for turn in made.life:
+            installs.live(tx, instance, made.instance, turn, now, made.delivery)
         ready, waiting = self._pieces(made, instance, env, row)
         targets = bool(ready) + waiting + len(self._fetches(made, instance, row))
         targets += len({who for who, _ in made.forget}) + len(made.absents)
         targets += len(self._keyed(made, instance, env, row))
         for absent in made.absents:
             groups.take(tx, instance, row, absent)
-        for turn in made.life:
-            installs.live(tx, instance, made.instance, turn, now)
         if not targets:
             self._nothing(made, bool(made.pieces or made.parts))
         elif ready and targets == 1:
@@ -325,11 +325,11 @@ def _common(made: Outcome) -> bool:
         or made.aliases
         or made.forget
         or made.listings
+        or made.life
         or made.groups
         or made.absents
         or made.pulls
         or made.raw
-        or made.life
     ):
         return False
     for piece in made.pieces:  # noqa: SIM110 (no generator: this runs for each event)

@@ -56,6 +56,7 @@ def ask(tx: Tx, instance: str, wanted: int, now: int, *, delivery: int = 0) -> i
     neutral = f"erased#{number}"  # no name that settings can have
     tx.db.execute("UPDATE instances SET name=?, paused=NULL, fix=NULL, paused_at=NULL WHERE id=?", (neutral, row))
     tx.db.execute("UPDATE jobs SET state=?, note=NULL, stuck=0 WHERE instance=?", (ERASED_JOB, row))
+    tx.db.execute("DELETE FROM installs WHERE instance=?", (row,))
     tx.instances.drop(instance)
     fresh = tx.instances.id(tx.db, instance)
     tx.db.execute("UPDATE instances SET paused=?, fix=?, paused_at=? WHERE id=?", (WHY, FIX, now, fresh))

@@ -121,6 +121,7 @@ class Outcome(Struct):
     aliases: list[tuple[bytes, str]] = []
     links: list[tuple[bytes, bytes]] = []
     listings: list[Listing] = []
+    life: list[Life] = []
     groups: list[GroupOf] = []
     absents: list[Absent] = []
     pulls: list[Pull] = []
@@ -128,7 +129,6 @@ class Outcome(Struct):
     """A person tries this one event again, and so agrees to what it asks for."""
     people: list[tuple[bytes, str, str]] = []
     """(keyed hash, "u" or "a", id) of everybody whom an install's event names to Miso."""
-    life: list[Life] = []
 
 
 @dataclass(slots=True)
