@@ -72,7 +72,7 @@ class Toy(Connector[ToyConfig]):
         yield Custom(custom_action_name=item["name"], product_ids=[], user_id="u", timestamp=TIME)
 
     def do_once(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
-        record = Like(product_ids=[item.get("p", "p")], user_id="u", timestamp=TIME)
+        record = Like(product_ids=[item.get("p", "p")], user_id=item.get("u", "u"), timestamp=TIME)
         yield once(item["key"], record, shared=item.get("shared", False), also=tuple(item.get("also", ())))
 
     def do_user(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
@@ -168,7 +168,7 @@ class Toy(Connector[ToyConfig]):
             raise answer
         if isinstance(answer, list):
             return [Event(item["id"], item["do"], item) for item in answer]
-        return [Event(f"{kind}:{ref}", "like", {"p": f"fetched-{ref}"})]
+        return [Event(f"{kind}:{ref}", "like", {"p": f"fetched-{ref}", "u": ref})]
 
 
 def hook(event: Event) -> Event | list[Event] | None:

@@ -78,7 +78,7 @@ def waiting_for(tx: Tx, fetch: Due) -> list[int]:
 
 def finish_fetch(tx: Tx, name: str, kind: str, ref: str, now: int) -> None:
     """A fetch's events are committed: those that asked for it before it began are done with it."""
-    where = (tx.instances.id(tx.db, name), kind, ref)
+    where = (tx.instances.find(tx.db, name), kind, ref)
     for event in _served(tx, where):
         target_done(tx, event)
     _end(tx, where, now)
@@ -116,4 +116,4 @@ def _end(tx: Tx, where: tuple[int, str, str], now: int) -> None:
 
 
 def _where(tx: Tx, fetch: Due) -> tuple[int, str, str]:
-    return tx.instances.id(tx.db, fetch.instance), fetch.kind, fetch.ref
+    return tx.instances.find(tx.db, fetch.instance), fetch.kind, fetch.ref
