@@ -45,6 +45,7 @@ class Metrics(Collector):
         self.disk_free = 0.0
         self._answers: dict[tuple[str, str], int] = {}
         self._unwanted: dict[str, dict[str, int]] = {}
+        self._visits: dict[tuple[str, str], int] = {}
         self._accept: dict[str, Times] = {}
         self._commit = Times()
         self._registry = CollectorRegistry()
@@ -65,6 +66,11 @@ class Metrics(Collector):
         if reason not in reasons and len(reasons) >= MOST_REASONS:
             reason = OTHER
         reasons[reason] = reasons.get(reason, 0) + 1
+
+    def visited(self, instance: str, outcome: str) -> None:
+        """Count one answer to a browser below /install."""
+        key = instance, outcome
+        self._visits[key] = self._visits.get(key, 0) + 1
 
     def committed(self, seconds: float) -> None:
         """Count one commit; called from the writer's thread only."""
@@ -95,6 +101,11 @@ class Metrics(Collector):
         for instance, reasons in list(self._unwanted.items()):
             for reason, count in list(reasons.items()):
                 unwanted.add_metric([instance, reason], count)
+        visits = CounterMetricFamily(
+            "misoflow_installs", "Visits of browsers to install.", labels=["instance", "outcome"]
+        )
+        for (instance, outcome), count in list(self._visits.items()):
+            visits.add_metric([instance, outcome], count)
         accept = HistogramMetricFamily(
             "misoflow_accept_seconds", "From a request's head to its answer.", labels=["instance"]
         )
@@ -108,7 +119,7 @@ class Metrics(Collector):
         )
         build = GaugeMetricFamily("misoflow_build_info", "Always 1.", labels=["version"])
         build.add_metric([_version()], 1)
-        return [answers, unwanted, accept, commit, size, free, build]
+        return [answers, unwanted, visits, accept, commit, size, free, build]
 
 
 class StatusCollector(Collector):

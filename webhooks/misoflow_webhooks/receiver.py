@@ -24,6 +24,8 @@ from misoflow.registry import fault
 from misoflow_webhooks import answers
 from misoflow_webhooks.answers import Answer, Header
 from misoflow_webhooks.body import Crowded, Gone, Held, Malformed, Receive, TooLarge, check_json, inflate, read_body
+from misoflow_webhooks.installs import PREFIX as INSTALL
+from misoflow_webhooks.installs import Installs
 from misoflow_webhooks.ledger import Ledger
 from misoflow_webhooks.limits import Rates, Senders
 from misoflow_webhooks.metrics import Metrics
@@ -66,7 +68,7 @@ class Watch(Protocol):
 class Receiver:
     """Takes deliveries in. ``stopping`` makes it send new ones away, while those in flight are finished.
 
-    Without a ``ledger`` there may be no ``ledger`` routes.
+    Without a ``ledger`` there may be no ``ledger`` routes; without ``installs`` nothing is below /install.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class Receiver:
         ledger: Ledger | None = None,
         watch: Watch | None = None,
         senders: Senders | None = None,
+        installs: Installs | None = None,
     ) -> None:
         self.stopping = False
         self._senders = senders or Senders()
         self._rates = Rates()
+        self._installs = installs
         self._watch = watch
         self._routes = routes
         self._ledger = ledger
@@ -100,9 +104,19 @@ class Receiver:
             await self._hook(path, scope, receive, send)
             return
         answer = answers.NOT_FOUND
-        if path == "/healthz":
+        if path.startswith(INSTALL) and self._installs is not None:
+            answer = await self._visit(self._installs, scope)
+        elif path == "/healthz":
             answer = answers.ALIVE if scope["method"] in ("GET", "HEAD") else answers.WRONG_METHOD
         await _send(send, answer)
+
+    async def _visit(self, installs: Installs, scope: Scope) -> Answer:
+        if self.stopping:
+            return answers.STOPPING
+        headers = _headers(scope["headers"])
+        return await installs.answer(
+            self._routes, scope["method"], scope["path"], scope["query_string"], headers, self._sender(scope, headers)
+        )
 
     async def _hook(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -168,9 +182,11 @@ class Receiver:
         bound = target.route.per_address
         if bound is None:
             return True
+        return self._rates.take((target.hook.name, target.route.path, self._sender(scope, headers)), bound)
+
+    def _sender(self, scope: Scope, headers: dict[str, str]) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
-        sender = self._senders.address(peer, headers.get("x-forwarded-for", ""))
-        return self._rates.take((target.hook.name, target.route.path, sender), bound)
+        return self._senders.address(peer, headers.get("x-forwarded-for", ""))
 
     def _has_room(self, target: Target, name: str) -> bool:
         """Judged once it is proved, so that strangers use nothing up; ``name`` has the install."""

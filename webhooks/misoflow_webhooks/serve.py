@@ -18,6 +18,7 @@ from misoflow.inbox import Inbox
 from misoflow.vault import Vault
 
 from misoflow_webhooks.admin import admin_app
+from misoflow_webhooks.installs import Installs
 from misoflow_webhooks.ledger import Ledger
 from misoflow_webhooks.limits import Senders
 from misoflow_webhooks.metrics import Metrics, StatusCollector
@@ -100,7 +101,15 @@ async def serve(
         metrics.add(StatusCollector(engine_figures(settings, vault)))
         ledger = Ledger(settings, vault)
         senders = Senders(settings.engine.trusted_proxies)
-        receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics, ledger=ledger, watch=watch, senders=senders)
+        receiver = Receiver(
+            Routes(load_hooks(settings)),
+            inbox,
+            metrics,
+            ledger=ledger,
+            watch=watch,
+            senders=senders,
+            installs=Installs(settings, vault, inbox, metrics),
+        )
         with contextlib.ExitStack() as sockets:
             if beside is not None:
                 beside(receiver)
