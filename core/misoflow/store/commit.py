@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from misoflow.crash import point
-from misoflow.store import erase, keyed, listings, slices
+from misoflow.store import erase, installs, keyed, listings, slices
 from misoflow.store.control import open_circuit
 from misoflow.store.schema import (
     DEAD,
@@ -257,6 +257,8 @@ class Committer:
         targets += len({(p.kind, p.key) for p in listed if keyed.put(tx, env, instance, row, p)})
         for page in made.listings:
             listings.turn(tx, instance, page, self.chunk.now)
+        for turn in made.life:
+            installs.live(tx, instance, made.instance, turn, self.chunk.now)
         if len(listed) < len(parts):
             made.reason = made.reason or "a newer list was begun before this page came"
         for piece in late:
@@ -278,7 +280,7 @@ class Committer:
 
     @staticmethod
     def _nothing(made: Outcome, had_records: bool) -> None:
-        if made.aliases or made.listings:
+        if made.aliases or made.listings or made.life:
             made.state = "delivered"
             return
         made.state = "skipped"
@@ -340,6 +342,7 @@ def _common(made: Outcome) -> bool:
         or made.aliases
         or made.forget
         or made.listings
+        or made.life
     ):
         return False
     for piece in made.pieces:  # noqa: SIM110 (no generator: this runs for each event)

@@ -145,6 +145,11 @@ CREATE TABLE schedule(
 CREATE TABLE kv(
     instance INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY(instance, name)) WITHOUT ROWID;
+CREATE TABLE installs(
+    instance INTEGER PRIMARY KEY, state TEXT NOT NULL, grant BLOB, asked INTEGER NOT NULL, installed INTEGER,
+    due INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, reason TEXT, fix TEXT, ended INTEGER,
+    started INTEGER NOT NULL DEFAULT 0, problems TEXT NOT NULL DEFAULT '[]', without TEXT NOT NULL DEFAULT '[]');
+CREATE INDEX installs_due ON installs(due) WHERE state IN ('connecting', 'installed', 'leaving');
 """
 
 

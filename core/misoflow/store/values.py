@@ -51,6 +51,15 @@ class Part:
     listing: str | None = None
 
 
+class Life(Struct, frozen=True):
+    """A turn in the life of an install: ``connect`` with what the click brought, ``end`` or ``erase``. ``at``: ms."""
+
+    what: Literal["connect", "end", "erase"]
+    at: int
+    grant: bytes = b""
+    reason: str = ""
+
+
 class Outcome(Struct):
     """What one event became. ``row`` is its row when it was known (skipped or dead) and is tried again."""
 
@@ -79,6 +88,7 @@ class Outcome(Struct):
     aliases: list[tuple[bytes, str]] = []
     links: list[tuple[bytes, bytes]] = []
     listings: list[Listing] = []
+    life: list[Life] = []
 
 
 @dataclass(slots=True)
