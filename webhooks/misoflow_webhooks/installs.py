@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -35,9 +34,10 @@ from misoflow_webhooks.nonces import TOKEN_SECONDS, Nonces, Tokens
 from misoflow_webhooks.replies import checked, html, redirect, security, set_cookie
 from misoflow_webhooks.routes import Hook, Routes
 
-log = logging.getLogger("misoflow.serve")
+if TYPE_CHECKING:
+    from misoflow.standing import Standing
 
-Standing = Callable[[Settings, Vault, str], Any]
+log = logging.getLogger("misoflow.serve")
 
 PREFIX = "/install/"
 STATIC = "_static"
@@ -73,16 +73,13 @@ class Refused(Exception):
 
 
 class Installs:
-    """Answers browsers. ``standing`` reads what the engine knows of an install; None where it knows nothing."""
+    """Answers browsers."""
 
-    def __init__(
-        self, settings: Settings, vault: Vault, inbox: Inbox, metrics: Metrics, *, standing: Standing | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, vault: Vault, inbox: Inbox, metrics: Metrics) -> None:
         self._settings = settings
         self._vault = vault
         self._inbox = inbox
         self._metrics = metrics
-        self._standing = standing or _standing
         self._tokens = Tokens(vault)
         self._nonces = Nonces()
         self._rates = Rates()
@@ -210,9 +207,11 @@ class Installs:
             "token": self._tokens.make(browser.hook.name, tenant),
         }
 
-    def _read(self, name: str) -> Any:
+    def _read(self, name: str) -> Standing | None:
+        from misoflow.standing import standing  # needs the store, which `serve` does not otherwise load
+
         try:
-            return self._standing(self._settings, self._vault, name)
+            return standing(self._settings, self._vault, name)
         except Exception as error:
             log.error("the standing of an install of %s cannot be read: %s", name.partition("/")[0], fault(error))
             raise Refused(503, "Please try again", "How it stands cannot be read at the moment.", "failed") from None
@@ -278,9 +277,3 @@ def _static(name: str) -> Answer:
     if found is None:
         return answers.NOT_FOUND
     return Answer(200, found[0], "static", (b"x-content-type-options", b"nosniff"), FOREVER, kind=found[1])
-
-
-def _standing(settings: Settings, vault: Vault, name: str) -> Any:
-    import importlib  # it needs the store, which `serve` does not otherwise load
-
-    return importlib.import_module("misoflow.standing").standing(settings, vault, name)

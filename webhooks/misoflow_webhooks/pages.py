@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+if TYPE_CHECKING:
+    from misoflow.standing import Pulling, Standing
 
 STATES = {
     "connecting": (
@@ -69,7 +72,7 @@ class View:
     accepted: str
 
 
-def view(standing: Any, tenant: str, now_ms: int) -> View:
+def view(standing: Standing | None, tenant: str, now_ms: int) -> View:
     """What the page says of a Standing; None: the engine has not taken it up yet."""
     if standing is None:
         return View("connecting", *STATES["connecting"], tenant, None, None, [], [], [], "0")
@@ -93,7 +96,7 @@ def view(standing: Any, tenant: str, now_ms: int) -> View:
     )
 
 
-def _problems(standing: Any) -> list[tuple[str, str, str]]:
+def _problems(standing: Standing) -> list[tuple[str, str, str]]:
     found = [(one.level, one.text, one.fix) for one in standing.problems]
     if standing.reason and not any(standing.reason == text for _, text, _ in found):
         found.insert(0, ("fail", standing.reason, standing.fix))
@@ -104,7 +107,7 @@ def _problems(standing: Any) -> list[tuple[str, str, str]]:
     return found
 
 
-def _stream(one: Any) -> dict[str, Any]:
+def _stream(one: Pulling) -> dict[str, Any]:
     """``percent`` is None where nobody knows how much there is."""
     percent = None if one.share is None else round(100 * min(max(one.share, 0.0), 1.0))
     return {
