@@ -119,6 +119,17 @@ def test_the_address_of_a_sender(peer: str, forwarded: str, address: str) -> Non
     assert Senders(("10.0.0.0/8", "::1")).address(peer, forwarded) == address
 
 
+def test_a_proxy_that_is_not_named_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    senders = Senders(("10.0.0.1",))
+    for peer, forwarded in (("10.0.0.1", "203.0.113.5"), ("10.0.0.2", ""), ("8.8.8.8", "203.0.113.5")):
+        senders.address(peer, forwarded)
+    assert caplog.text == ""
+    for _ in range(3):
+        senders.address("10.0.0.2", "203.0.113.5")
+    assert caplog.text.count('trusted_proxies = ["10.0.0.2"]') == 1
+    assert "203.0.113.5" not in caplog.text
+
+
 def test_senders_are_remembered_in_bounded_memory(still: list[float]) -> None:
     rates = Rates(most=3)
     assert [rates.take("busy", 1.0), rates.take("busy", 1.0)] == [True, False]

@@ -46,7 +46,7 @@ STATE = "state"
 PAGE_COOKIE = "misoflow_page"
 CHANNEL = "install"
 MAX_QUERY_FIELDS = 200
-PER_ADDRESS = 20.0
+PER_ADDRESS = 50.0
 """Requests a second by one sender's address; a page asks every two seconds."""
 LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 NOT_INSTALLED = ("uninstalled", "failed")

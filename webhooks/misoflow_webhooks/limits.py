@@ -5,9 +5,12 @@ All are token buckets of one second: a second's worth may come at once.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Hashable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+log = logging.getLogger("misoflow.serve")
 
 MOST_KEYS = 50_000
 """Senders remembered at a time, about 10 MB; the one not heard of for the longest goes first."""
@@ -59,6 +62,7 @@ class Senders:
 
     def __init__(self, trusted_proxies: tuple[str, ...] = ()) -> None:
         self._trusted = [ip_network(one) for one in trusted_proxies]
+        self._warned = False
 
     def address(self, peer: str, forwarded: str) -> str:
         """The address nearest to us that is no proxy of ours; IPv6 as its network. "" where there is none.
@@ -68,6 +72,7 @@ class Senders:
         """
         found = _parsed(peer)
         left = forwarded.split(",") if forwarded else []
+        self._warn(found, left)
         while left and found is not None and self._is_ours(found):
             nearer = _parsed(left.pop())
             if nearer is None:
@@ -76,6 +81,17 @@ class Senders:
         if isinstance(found, IPv6Address):
             return str(IPv6Network((found, IPV6_SENDER), strict=False))
         return str(found or "")
+
+    def _warn(self, peer: IPv4Address | IPv6Address | None, forwarded: list[str]) -> None:
+        """Once: behind a proxy that is not named here everybody would share one sender's bound."""
+        if forwarded and not self._warned and peer is not None and peer.is_private and not self._is_ours(peer):
+            self._warned = True
+            log.warning(
+                "requests come through a proxy at %s, and all count as one sender; "
+                'name it in plugins.toml: [engine] trusted_proxies = ["%s"]',
+                peer,
+                peer,
+            )
 
     def _is_ours(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._trusted)
