@@ -17,11 +17,12 @@ from misoflow.clock import now_ms
 from misoflow.standing import Finding, Pulling, Standing
 
 from tests.real.browser import Browser
+from tests.webhooks import conftest as receivers
 from tests.webhooks.conftest import CONNECTORS, Server, instance, make_settings
-from tests.webhooks.conftest import start  # noqa: F401 (a fixture)
 from tests.webhooks.toyshop import ToyShop
 
 pytestmark = pytest.mark.real
+start = receivers.start  # its receivers, for these tests as well
 
 SHOP = "blue-harbour-outdoor-goods.shop.example"
 COUNTS = {"accepted": 128_430, "delivered": 126_012, "pending": 312, "skipped": 2_101, "dead": 5}

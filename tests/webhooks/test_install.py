@@ -402,7 +402,7 @@ def test_the_page_says_everything(app: Any, standings: dict[str, Any], monkeypat
         "Connected since 2026-09-21 14:13 UTC",
         "Last event 3 minutes ago 2026-09-21 14:10 UTC",
         "Note: Only 60 days can be read. What to do: Ask for more. Problem: No pixel. History",
-        "All orders 1,234 read · being read 46% 60 days",
+        "All orders 1,234 read · being read · 46% 46% 60 days",
         "Catalog 7 read · complete 100%",
         "Arrived in Miso 3 On their way 1 Not needed by Miso 1 Could not be delivered 1 All received 6",
     ):

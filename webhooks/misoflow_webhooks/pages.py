@@ -110,11 +110,14 @@ def _problems(standing: Standing) -> list[tuple[str, str, str]]:
 def _stream(one: Pulling) -> dict[str, Any]:
     """``percent`` is None where nobody knows how much there is."""
     percent = None if one.share is None else round(100 * min(max(one.share, 0.0), 1.0))
+    told = STREAM_STATES.get(one.state, one.state)
+    parts = [f"{one.read:,} read" if one.read else "", told]
+    if one.state == "pulling" and percent is not None:
+        parts.append(f"{percent}%")
     return {
         "name": one.name.replace("_", " ").capitalize(),
         "state": one.state,
-        "text": STREAM_STATES.get(one.state, one.state),
-        "read": f"{one.read:,}",
+        "text": " · ".join(part for part in parts if part),
         "percent": 100 if one.state == "done" else percent,
         "note": one.note,
     }
