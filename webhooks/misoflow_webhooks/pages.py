@@ -91,15 +91,15 @@ def view(standing: Standing | None, tenant: str, now_ms: int) -> View:
         last_event=moment(standing.last_event, now_ms),
         problems=_problems(standing),
         streams=[_stream(one) for one in standing.streams],
-        counts=[(label, f"{number:,}") for label, number in rows],
+        counts=[(label, f"{number:,}") for label, number in rows] if any(number for _, number in rows) else [],
         accepted=f"{standing.counts.get('accepted', 0):,}",
     )
 
 
 def _problems(standing: Standing) -> list[tuple[str, str, str]]:
-    found = [(one.level, one.text, one.fix) for one in standing.problems]
-    if standing.reason and not any(standing.reason == text for _, text, _ in found):
-        found.insert(0, ("fail", standing.reason, standing.fix))
+    found = [(one.level, sentence(one.text), one.fix) for one in standing.problems]
+    if standing.reason and not any(sentence(standing.reason) == text for _, text, _ in found):
+        found.insert(0, ("fail", sentence(standing.reason), standing.fix))
     missing = standing.counts.get("accepted", 0) - sum(standing.counts.get(state, 0) for state in COUNTS)
     if missing:
         text = f"The figures below do not add up: {missing:,} events are in no state."
@@ -121,6 +121,12 @@ def _stream(one: Pulling) -> dict[str, Any]:
         "percent": 100 if one.state == "done" else percent,
         "note": one.note,
     }
+
+
+def sentence(text: str) -> str:
+    """What an error says, as people write it."""
+    text = text[:1].upper() + text[1:]
+    return text if not text or text[-1] in ".!?" else f"{text}."
 
 
 def moment(ms: int | None, now_ms: int) -> Moment | None:
@@ -157,7 +163,7 @@ def standing_part(seen: View) -> str:
 
 def message_page(title: str, text: str, *, base: str) -> str:
     """A page of one sentence."""
-    return _template("message.html").render(title=title, text=text, base=base, versions=_versions())
+    return _template("message.html").render(title=title, text=sentence(text), base=base, versions=_versions())
 
 
 def static(name: str) -> tuple[bytes, bytes] | None:
