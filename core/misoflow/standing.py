@@ -53,26 +53,40 @@ class Standing(Struct, frozen=True):
 
 def standing(settings: Settings, vault: Vault, name: str) -> Standing | None:
     """How the install ``name`` (``<template>/<tenant>``) stands; None when nobody ever clicked. Only reads."""
+    return standings(settings, vault, name).get(name)
+
+
+def standings(settings: Settings, vault: Vault, name: str | None = None) -> dict[str, Standing]:
+    """Every install by its name, or the one; those of a template too."""
     with snapshot(settings, vault) as tx:
-        one = None if tx is None else installs.find(tx, name)
-        if tx is None or one is None:
-            return None
-        streams = () if one.installed is None else _streams(tx, one)
-        stop = next((stop for stop in control.paused(tx) if stop.name in (name, name.partition("/")[0])), None)
-        problems = tuple(Finding(**found) for found in one.problems)
-        if stop is not None:
-            problems = (Finding("fail", stop.reason, stop.fix), *problems)
-        return Standing(
-            _state(one, streams, problems),
-            name.partition("/")[2],
-            one.reason or "",
-            one.fix or "",
-            one.installed,
-            installs.last_event(tx, name),
-            installs.counts(tx, name),
-            streams,
-            problems,
-        )
+        if tx is None:
+            return {}
+        chosen = [one for one in installs.everyone(tx) if name is None or one.name == name or _of(one.name, name)]
+        return {one.name: _standing(tx, one) for one in chosen}
+
+
+def _of(name: str, template: str) -> bool:
+    return name.startswith(template + "/")
+
+
+def _standing(tx: Tx, one: Install) -> Standing:
+    name = one.name
+    streams = () if one.installed is None else _streams(tx, one)
+    stop = next((stop for stop in control.paused(tx) if stop.name in (name, name.partition("/")[0])), None)
+    problems = tuple(Finding(**found) for found in one.problems)
+    if stop is not None:
+        problems = (Finding("fail", stop.reason, stop.fix), *problems)
+    return Standing(
+        _state(one, streams, problems),
+        name.partition("/")[2],
+        one.reason or "",
+        one.fix or "",
+        one.installed,
+        installs.last_event(tx, name),
+        installs.counts(tx, name),
+        streams,
+        problems,
+    )
 
 
 def _state(one: Install, streams: tuple[Pulling, ...], problems: tuple[Finding, ...]) -> str:
@@ -80,16 +94,19 @@ def _state(one: Install, streams: tuple[Pulling, ...], problems: tuple[Finding, 
         return {"leaving": "uninstalled", "gone": "uninstalled"}.get(one.state, one.state)
     if problems:
         return "degraded"
-    return "pulling" if any(stream.state == "pulling" for stream in streams) else "live"
+    return "pulling" if not one.started or any(stream.state == "pulling" for stream in streams) else "live"
 
 
 def _streams(tx: Tx, one: Install) -> tuple[Pulling, ...]:
-    """The latest job of each stream, and those that cannot be pulled."""
+    """The latest job of each stream, and those that cannot be pulled.
+
+    A stream that is only looked at again, once it came whole, is done: its owner has nothing to wait for.
+    """
     latest: dict[str, dict[str, Any]] = {}
     jobs = slices.job_rows(tx, one.name)
     for job in progress(slices.view(tx, jobs=[job.id for job in jobs]), jobs):
         before = latest.get(job["stream"])
-        if before is None or before["purpose"] == "poll" or job["state"] == "open":
+        if before is None or before["state"] != "done" or job["purpose"] != "poll":
             latest[job["stream"]] = job
     found = [_pulling(name, job) for name, job in sorted(latest.items()) if name not in one.without]
     return tuple(found + [Pulling(name, "off") for name in sorted(one.without)])

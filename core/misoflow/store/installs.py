@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from misoflow.store import purge
-from misoflow.store.schema import SKIPPED, SPREAD
+from misoflow.store.targets import target_skipped
 from misoflow.store.tx import STATES, Tx
 from misoflow.store.values import Life
 
@@ -153,17 +153,11 @@ def left(tx: Tx, name: str) -> None:
     row = tx.instances.id(tx.db, name)
     tx.db.execute("UPDATE installs SET state='gone' WHERE instance=? AND state='leaving'", (row,))
     tx.db.execute("UPDATE jobs SET state='stopped' WHERE instance=? AND state='open'", (row,))
-    for (event,) in list(tx.db.execute("DELETE FROM fetch_waits WHERE instance=? RETURNING event", (row,))):
-        _not_served(tx, row, event)
+    for table in ("fetch_waits", "knowns"):
+        for (event,) in list(tx.db.execute(f"DELETE FROM {table} WHERE instance=? RETURNING event", (row,))):
+            target_skipped(tx, event, GONE)
+    tx.db.execute("DELETE FROM pulls WHERE instance=?", (row,))
     tx.db.execute("DELETE FROM fetches WHERE instance=?", (row,))
-
-
-def _not_served(tx: Tx, instance: int, event: int) -> None:
-    """One of its fetches will not be done any more; with its last target the event is skipped."""
-    left = tx.one("UPDATE events SET left=left-1 WHERE id=? AND state=? RETURNING left", (event, SPREAD))
-    if left == 0:
-        tx.db.execute("UPDATE events SET state=?, reason=? WHERE id=?", (SKIPPED, tx.words.id(tx.db, GONE), event))
-        tx.move(instance, "pending", "skipped")
 
 
 def overdue(tx: Tx, before: int) -> list[str]:
