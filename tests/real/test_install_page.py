@@ -41,7 +41,13 @@ MISSING = (
 
 def standing(state: str) -> Standing | None:
     """What the page is shown for each state."""
-    known = {"tenant": SHOP, "installed_at": now_ms() - 3_600_000, "last_event": now_ms() - 130_000, "counts": COUNTS}
+    known: dict[str, Any] = {
+        "tenant": SHOP,
+        "installed_at": now_ms() - 3_600_000,
+        "last_event": now_ms() - 130_000,
+        "counts": COUNTS,
+    }
+    known["asked"] = now_ms()
     match state:
         case "connecting":
             return None
@@ -56,7 +62,7 @@ def standing(state: str) -> Standing | None:
                 "failed", SHOP, "The code of the click was used already.", "Click Install again in Shopify."
             )
         case _:
-            return Standing("uninstalled", SHOP, "The app was uninstalled.", counts=COUNTS)
+            return Standing("uninstalled", SHOP, "The app was uninstalled.", counts=COUNTS, asked=now_ms())
 
 
 class Shown:

@@ -26,6 +26,8 @@ from tests.webhooks.toyshop import OneShop, ToyShop
 SHOP = "demo.shop.example"
 FRAMES = ("https://demo.shop.example", "https://admin.shop.example")
 NOW = 1_790_000_000_000
+LATER = 1 << 42
+"""Of a click that the engine has taken up."""
 
 
 @pytest.fixture
@@ -94,7 +96,9 @@ def state(app: Any, token: str, path: str = "/install/shop/state") -> Answer:
 
 def live(**changes: Any) -> Standing:
     counts = {"accepted": 6, "delivered": 3, "pending": 1, "skipped": 1, "dead": 1}
-    return Standing(**{"state": "live", "tenant": SHOP, "installed_at": NOW, "counts": counts, **changes})
+    return Standing(
+        **{"state": "live", "tenant": SHOP, "installed_at": NOW, "counts": counts, "asked": LATER, **changes}
+    )
 
 
 # who is answered
@@ -425,7 +429,16 @@ def test_why_it_failed_and_what_to_do(app: Any, standings: dict[str, Any]) -> No
 def test_no_text_from_elsewhere_becomes_markup(app: Any, standings: dict[str, Any]) -> None:
     bad = "\"><script>alert(1)</script>'{{7*7}}"
     standings[f"shop/{SHOP}"] = Standing(
-        bad, bad, bad, bad, NOW, NOW, {"accepted": 0}, (Pulling(bad, bad, 0, 0.5, bad),), (Finding(bad, bad, bad),)
+        bad,
+        bad,
+        bad,
+        bad,
+        NOW,
+        NOW,
+        {"accepted": 0},
+        (Pulling(bad, bad, 0, 0.5, bad),),
+        (Finding(bad, bad, bad),),
+        LATER,
     )
     page = page_of(app)
     bodies = [page.body, json.loads(state(app, token_of(page)).body)["html"].encode()]
@@ -435,6 +448,19 @@ def test_no_text_from_elsewhere_becomes_markup(app: Any, standings: dict[str, An
         assert b"&lt;script&gt;" in body
         assert b"{{7*7}}" in body
         assert b"&#34;&gt;" in body  # a quote ends no attribute
+
+
+def test_until_a_click_is_taken_up_nobody_is_shown_how_the_install_before_it_ended(
+    app: Any, standings: dict[str, Any]
+) -> None:
+    standings[f"shop/{SHOP}"] = live(state="uninstalled", asked=0)
+    page = page_of(app)
+    assert b"Uninstalled" not in page.body
+    assert state(app, token_of(page)).json["state"] == "connecting"
+    standings[f"shop/{SHOP}"] = live(state="failed", asked=app.stored()[-1].received_ms)
+    assert state(app, token_of(page)).json["state"] == "failed"
+    standings[f"shop/b.{SHOP}"] = live(state="uninstalled", asked=0)
+    assert b"Uninstalled" in ask(app, {"tenant": f"b.{SHOP}", "frames": FRAMES}).body
 
 
 def test_a_standing_that_cannot_be_read_is_a_503(app: Any, standings: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from misoflow.config import Settings
 from misoflow.connector import Request
 from misoflow.errors import Reject, Unauthorized
 from misoflow.inbox import Inbox, InboxFull, InboxUnavailable
+from misoflow.inbox.payload import from_ms, to_ms
 from misoflow.installable import Cookie, Installable, Reply, Visit
 from misoflow.registry import fault
 from misoflow.vault import Vault
@@ -46,6 +47,8 @@ STATE = "state"
 PAGE_COOKIE = "misoflow_page"
 CHANNEL = "install"
 MAX_QUERY_FIELDS = 200
+MOST_CLICKS = 10_000
+"""The latest of so many installs are remembered, until the engine has taken them up."""
 PER_ADDRESS = 50.0
 """Requests a second by one sender's address; a page asks every two seconds."""
 LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
@@ -83,6 +86,7 @@ class Installs:
         self._tokens = Tokens(vault)
         self._nonces = Nonces()
         self._rates = Rates()
+        self._clicks: dict[str, int] = {}
 
     async def answer(
         self, routes: Routes, method: str, path: str, query: bytes, headers: dict[str, str], sender: str
@@ -164,14 +168,20 @@ class Installs:
         if reply.grant is None:
             return
         body = msgspec.json.encode(dict(reply.grant))
-        request = Request(body, {"content-type": "application/json"}, CHANNEL, method="GET")
+        now = from_ms(now_ms())
+        request = Request(body, {"content-type": "application/json"}, CHANNEL, method="GET", received_at=now)
+        name = f"{browser.hook.name}/{reply.tenant}"
         try:
-            await self._inbox.append([(f"{browser.hook.name}/{reply.tenant}", request)])
+            await self._inbox.append([(name, request)])
         except (InboxFull, InboxUnavailable) as error:
             log.error("instance %s: an install could not be stored: %s", browser.hook.name, error)
             self._nonces.give_back(nonce)
             raise Refused(503, "Please try again", NOT_STORED, "failed") from None
         crash.point("serve.before_answer")
+        self._clicks.pop(name, None)
+        self._clicks[name] = to_ms(now)
+        if len(self._clicks) > MOST_CLICKS:
+            del self._clicks[next(iter(self._clicks))]
 
     async def _own_page(self, browser: _Browser) -> Answer:
         tenant = self._tokens.tenant(browser.hook.name, browser.cookies.get(PAGE_COOKIE, ""))
@@ -211,10 +221,12 @@ class Installs:
         from misoflow.standing import standing  # needs the store, which `serve` does not otherwise load
 
         try:
-            return standing(self._settings, self._vault, name)
+            found = standing(self._settings, self._vault, name)
         except Exception as error:
             log.error("the standing of an install of %s cannot be read: %s", name.partition("/")[0], fault(error))
             raise Refused(503, "Please try again", "How it stands cannot be read at the moment.", "failed") from None
+        # until the engine has taken up the click, what it knows is how an earlier install ended
+        return None if found is None or found.asked < self._clicks.get(name, 0) else found
 
 
 class _Browser:
