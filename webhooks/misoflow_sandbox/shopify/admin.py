@@ -38,7 +38,7 @@ UNKNOWN = "[API] Invalid API key or access token (unrecognized login or wrong pa
 CLOSED = {402: "Unavailable Shop", 423: "This shop is unavailable"}
 
 
-def resolve(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
+def resolve(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
     """Read one field. Raises GraphQLError."""
     asked: Asked = info.context
     type_, name = info.parent_type.name, info.field_name

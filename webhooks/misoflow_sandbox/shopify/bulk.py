@@ -16,14 +16,14 @@ import orjson
 from graphql import GraphQLError, GraphQLSchema
 from msgspec import Struct, field
 
-from misoflow_sandbox.shopify import payloads, proofs
+from misoflow_sandbox.shopify import proofs
 from misoflow_sandbox.shopify.connections import Connection
 from misoflow_sandbox.shopify.fields import FIELDS, TYPES, Asked, Fields, at, gid
 from misoflow_sandbox.shopify.hooks import Hooks
 from misoflow_sandbox.shopify.plan import Line, Planner, Refused, Selection, lines
 from misoflow_sandbox.shopify.search import read
 from misoflow_sandbox.shopify.shop import Shop
-from misoflow_sandbox.shopify.state import Options
+from misoflow_sandbox.shopify.state import Options, local
 
 RUNNING = ("CREATED", "RUNNING", "CANCELING")
 MIX = 4096
@@ -179,8 +179,8 @@ class Operations:
         zone = self.shop.spec.timezone
         body = {
             "admin_graphql_api_id": gid("BulkOperation", one.id),
-            "completed_at": payloads.local(one.completed_at or 0, zone),
-            "created_at": payloads.local(one.created_at, zone),
+            "completed_at": local(one.completed_at or 0, zone),
+            "created_at": local(one.created_at, zone),
             "error_code": None if one.error_code is None else one.error_code.lower(),
             "status": one.status.lower(),
             "type": "query",

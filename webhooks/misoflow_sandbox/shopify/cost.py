@@ -72,7 +72,7 @@ class Cost:
         return inner if named.name.endswith(("Edge", "PageInfo")) else 1 + inner
 
     def _page(self, field: FieldNode) -> int:
-        for one in field.arguments:
+        for one in field.arguments or ():
             if one.name.value in ("first", "last"):
                 if isinstance(one.value, IntValueNode):
                     return int(one.value.value)

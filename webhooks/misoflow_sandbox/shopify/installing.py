@@ -12,7 +12,7 @@ from msgspec import Struct
 from misoflow_sandbox.shopify import payloads
 from misoflow_sandbox.shopify.hooks import Hooks
 from misoflow_sandbox.shopify.shop import Shop
-from misoflow_sandbox.shopify.state import App, Clock, Options
+from misoflow_sandbox.shopify.state import App, Clock, Options, local
 
 CODE_MS = 10 * 60_000
 """How long an authorization code is good."""
@@ -85,7 +85,7 @@ class Installs:
             "id": shop.id,
             "previous": list(before),
             "current": list(scopes),
-            "updated_at": payloads.local(self.clock.now(), shop.spec.timezone),
+            "updated_at": local(self.clock.now(), shop.spec.timezone),
         }
         self.hooks.tell(shop, self.hooks.event(shop), "app/scopes_update", body)
 

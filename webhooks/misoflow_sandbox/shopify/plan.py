@@ -112,13 +112,13 @@ class Planner:
                 found.steps.append((only, self._step(one, type_, depth, listed)))
                 continue
             if isinstance(one, InlineFragmentNode):
-                inner, condition = one, one.type_condition
+                chosen, condition = one.selection_set, one.type_condition
             else:
-                inner = self._fragments[one.name.value]  # type: ignore[attr-defined]
-                condition = inner.type_condition
+                fragment = self._fragments[one.name.value]  # type: ignore[attr-defined]
+                chosen, condition = fragment.selection_set, fragment.type_condition
             target: Any = self._schema.get_type(condition.name.value) if condition else type_
             narrowed = target.name if isinstance(target, GraphQLObjectType) else only
-            self._add(found, inner.selection_set, target, narrowed, depth, listed)
+            self._add(found, chosen, target, narrowed, depth, listed)
 
     def _step(self, node: FieldNode, type_: Any, depth: int, listed: bool) -> Step:
         name = node.name.value
@@ -183,7 +183,8 @@ def _node(asked: Asked, selection: Selection, node: Any, parent: str | None) -> 
 
 def _object(asked: Asked, selection: Selection, value: Any, children: list[tuple[Step, Connection]]) -> dict[str, Any]:
     type_ = TYPES.get(type(value), selection.type)
-    table, data = FIELDS.get(type_, {}), {}
+    table = FIELDS.get(type_, {})
+    data: dict[str, Any] = {}
     for only, step in selection.steps:
         if only not in (None, type_):
             continue
