@@ -26,8 +26,9 @@ from graphql import (
 
 from misoflow_sandbox.answers import Answer, answer
 from misoflow_sandbox.shopify import bulk, cost, mutations, roots
+from misoflow_sandbox.shopify.asking import Asked, refuse_without_scope
 from misoflow_sandbox.shopify.connections import MOST, MOST_VARIANTS, Connection, page
-from misoflow_sandbox.shopify.fields import FIELDS, TYPES, Asked, refuse_without_scope
+from misoflow_sandbox.shopify.fields import FIELDS, TYPES
 from misoflow_sandbox.shopify.shop import Shop
 from misoflow_sandbox.shopify.state import SUPPORTED, App, Options, refused
 

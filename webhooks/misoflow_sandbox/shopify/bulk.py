@@ -17,8 +17,9 @@ from graphql import GraphQLError, GraphQLSchema
 from msgspec import Struct, field
 
 from misoflow_sandbox.shopify import proofs
+from misoflow_sandbox.shopify.asking import Asked, Fields, at, gid
 from misoflow_sandbox.shopify.connections import Connection
-from misoflow_sandbox.shopify.fields import FIELDS, TYPES, Asked, Fields, at, gid
+from misoflow_sandbox.shopify.fields import FIELDS, TYPES
 from misoflow_sandbox.shopify.hooks import Hooks
 from misoflow_sandbox.shopify.plan import Line, Planner, Refused, Selection, lines
 from misoflow_sandbox.shopify.search import read
@@ -36,8 +37,9 @@ class BulkRule(Struct, forbid_unknown_fields=True, kw_only=True):
 
     ``status``: FAILED (with ``error_code``), CANCELED, EXPIRED or RUNNING (for ever). ``partial``: so many lines are in
     ``partialDataUrl``, which appears ``partial_after`` seconds after the end. ``miscount``: objectCount is wrong by so
-    much. ``truncate``: the last line is half. ``duplicates``: so many lines come twice. ``orphans``: so many children
-    of a parent that is not there. ``seconds``: it takes that long. ``link_seconds``: its link works so long.
+    much. ``truncate``: the last line is half. ``duplicates``: so many lines come twice; ``orphans``: so many children
+    of a parent that is not there; objectCount counts both. ``seconds``: it takes that long. ``link_seconds``: its link
+    works so long.
     """
 
     contains: str = ""
@@ -202,7 +204,7 @@ class Operations:
         one.written = True
 
     def _fill(self, one: Operation, file: IO[bytes], found: Iterator[Line]) -> None:
-        rule, raw = one.rule, b""
+        rule, raw, again = one.rule, b"", 0
         most = rule.partial if rule.status in ("FAILED", "CANCELED", "EXPIRED") and rule.partial is not None else None
         for line in found:
             if one.objects == most:
@@ -210,9 +212,12 @@ class Operations:
             raw = orjson.dumps(line.data) + b"\n"
             file.write(raw)
             one.objects, one.roots = one.objects + 1, one.roots + line.root
-            if one.objects <= rule.duplicates:
+            if again < rule.duplicates:
+                again += 1
                 file.write(raw)
+                one.objects += 1
         for n in range(rule.orphans):
+            one.objects += 1
             file.write(b'{"id":"gid://shopify/ProductVariant/%d","__parentId":"gid://shopify/Product/1"}\n' % n)
         if rule.truncate:
             file.truncate(max(0, file.tell() - len(raw) // 2))

@@ -84,7 +84,7 @@ class Entities(Generic[T]):
         least, most = updated or (0, FOREVER)
         start = bisect_left(range(self._base), max(low, least - LAG_MS), key=self._created)
         end = bisect_left(range(self._base), min(high, most), key=self._created)
-        changed = sorted(number for number in self._kept if not start <= number < end)
+        changed = sorted(number for number in list(self._kept) if not start <= number < end)
         before = [number for number in changed if number < start]
         after = [number for number in changed if number >= end]
         for numbers in (before, range(start, end), after):

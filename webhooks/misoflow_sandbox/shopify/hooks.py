@@ -20,6 +20,13 @@ from misoflow_sandbox.shopify.state import COMPLIANCE, App, Clock, Options, iso
 
 FAILURES = 8
 """A shop's own subscription is deleted after so many deliveries in a row that failed."""
+TOPIC_SCOPES = {
+    **dict.fromkeys(("orders", "refunds", "carts", "checkouts"), "read_orders"),
+    **dict.fromkeys(("products", "collections"), "read_products"),
+    "inventory_levels": "read_inventory",
+    "customers": "read_customers",
+}
+"""First part of a topic -> the scope without which an app does not hear of it."""
 ESCAPED = {"&": "\\u0026", "<": "\\u003c", ">": "\\u003e"}
 """As Rails writes JSON."""
 
@@ -112,11 +119,18 @@ class Hooks:
         """Address, version and subscription. An app hears of a shop while it is installed, compliance aside."""
         app, found = self.app, list[tuple[str, str, Subscription | None]]()
         topics = app.compliance_topics if topic in COMPLIANCE else app.topics
-        installed = shop.installed_at is not None or topic in (*COMPLIANCE, "app/uninstalled")
-        if app.webhook_url and topic in topics and installed:
+        if app.webhook_url and topic in topics and self._hears(shop, topic):
             found.append((app.webhook_url, self.options.api_version, None))
         own = [one for one in shop.subscriptions.values() if one.topic == topic]
         return found + [(one.uri, one.api_version, one) for one in own]
+
+    def _hears(self, shop: Shop, topic: str) -> bool:
+        """Whether an app with these topics in its TOML gets this one of this shop."""
+        if topic in COMPLIANCE:
+            return True
+        scope = TOPIC_SCOPES.get(topic.partition("/")[0])
+        granted = scope is None or scope in shop.scopes or scope.replace("read_", "write_") in shop.scopes
+        return shop.installed_at is not None and granted
 
     def _queue(
         self,
@@ -173,11 +187,19 @@ class Hooks:
             "event-id": given.event_id,
             "triggered-at": iso(given.triggered_at)[:-1] + ".000000000Z",
         }
+        if self.options.headers != "classic":
+            values |= self._of_events(given)
         prefixes = {"classic": ("X-Shopify-",), "events": ("shopify-",), "both": ("X-Shopify-", "shopify-")}
         found = {"Content-Type": "application/json", "User-Agent": "Shopify-Captain-Hook"}
         for prefix in prefixes[self.options.headers]:
             found |= {prefix + (name.title() if prefix[0] == "X" else name): value for name, value in values.items()}
         return found
+
+    def _of_events(self, given: Delivery) -> dict[str, str]:
+        """What the newer family adds: https://shopify.dev/docs/apps/build/events-webhooks"""
+        subject, _, action = given.topic.partition("/")
+        resource = json.loads(given.body).get("id")
+        return {"handle": subject, "action": action, "resource-id": str(resource or "")}
 
     def settle(self, given: Delivery, status: int, shops: dict[str, Shop]) -> None:
         """Take the answer of an attempt: success is any 2xx, otherwise it is sent again, or was the last."""

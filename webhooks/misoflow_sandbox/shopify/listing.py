@@ -57,7 +57,7 @@ def customers(shop: Shop, arguments: Arguments) -> Connection:
 def collections(shop: Shop, arguments: Arguments) -> Connection:
     search = read(arguments.get("query"), shop.spec.timezone)
     low, high = search.range("updated_at")
-    found = [one for one in shop.collections.values() if low <= one.updated_at < high and _is(search, one.id)]
+    found = [one for one in list(shop.collections.values()) if low <= one.updated_at < high and _is(search, one.id)]
     return _ordered(lambda: found, arguments)
 
 

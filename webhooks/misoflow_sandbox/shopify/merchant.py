@@ -241,12 +241,16 @@ class Merchant:
         self._tell("customers/data_request", payloads.data_request(self.shop, found, customer % 10_000))
 
     def redact_customer(self, customer: int, *, only_email: bool = False) -> None:
-        """customers/redact, ten days after it was asked for. ``only_email``: of somebody without an account."""
-        found = self.shop.customers.keep(customer)
+        """customers/redact, ten days after it was asked for, of a customer who may be deleted by then.
+
+        ``only_email``: of somebody without an account.
+        """
+        found = self.shop.customers.get(customer)
         orders = [] if only_email else [one.id for one in self.shop.orders if one.customer == customer]
-        body = payloads.redact(self.shop, found, orders)
+        email, phone = (found.email, found.phone) if found else ("gone.canary@example.com", None)
+        body: dict[str, Any] = payloads.redact(self.shop, customer, email, phone, orders)
         if only_email:
-            body["customer"] = {"email": found.email}
+            body["customer"] = {"email": email}
         self._tell("customers/redact", body, after=10 * 86_400.0)
 
     def _refund(self, order: Order, lines: dict[int, int], amount: str) -> Refund:

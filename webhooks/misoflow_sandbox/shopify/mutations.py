@@ -11,16 +11,12 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-from misoflow_sandbox.shopify.fields import FIELDS, Asked, Fields, gid, may, number_of
+from misoflow_sandbox.shopify.asking import Asked, Fields, gid, may, number_of
+from misoflow_sandbox.shopify.fields import FIELDS
+from misoflow_sandbox.shopify.hooks import TOPIC_SCOPES
 from misoflow_sandbox.shopify.shop import Pixel, Subscription
 
 Arguments = Mapping[str, Any]
-TOPIC_SCOPES = {
-    **dict.fromkeys(("orders", "refunds", "carts", "checkouts"), "read_orders"),
-    **dict.fromkeys(("products", "collections"), "read_products"),
-    "inventory_levels": "read_inventory",
-    "customers": "read_customers",
-}
 WORDS = ("app", "bulk_operations", "carts", "checkouts", "collections", "customers", "inventory_levels", "orders")
 _numbers = count(1_000_001)
 

@@ -188,12 +188,14 @@ def shop_resource(shop: Shop) -> Body:
 def data_request(shop: Shop, given: Customer, request: int) -> Body:
     """customers/data_request: https://shopify.dev/docs/apps/build/privacy-law-compliance"""
     orders = [one.id for one in shop.orders if one.customer == given.id]
-    return {**redact(shop, given, orders), "orders_requested": orders, "data_request": {"id": request}}
-
-
-def redact(shop: Shop, given: Customer, orders: list[int]) -> Body:
-    """customers/redact."""
     person = {"id": given.id, "email": given.email, "phone": given.phone}
+    asked = {"orders_requested": orders, "data_request": {"id": request}}
+    return {**shop_redact(shop), "customer": person, **asked}
+
+
+def redact(shop: Shop, customer: int, email: str | None, phone: str | None, orders: list[int]) -> Body:
+    """customers/redact."""
+    person = {"id": customer, "email": email, "phone": phone}
     return {**shop_redact(shop), "customer": person, "orders_to_redact": orders}
 
 

@@ -29,8 +29,9 @@ from graphql import (
 from graphql.execution.values import get_argument_values
 from msgspec import Struct, field
 
+from misoflow_sandbox.shopify.asking import Asked, refuse_without_scope
 from misoflow_sandbox.shopify.connections import Connection
-from misoflow_sandbox.shopify.fields import FIELDS, TYPES, Asked, refuse_without_scope
+from misoflow_sandbox.shopify.fields import FIELDS, TYPES
 
 CONNECTIONS, DEPTH = 5, 2
 

@@ -11,19 +11,11 @@ from typing import Any
 from graphql import GraphQLError
 
 from misoflow_sandbox.shopify import listing
+from misoflow_sandbox.shopify.asking import Asked, Fields, ItemOf, gid, number_of, refuse_without_scope
+from misoflow_sandbox.shopify.catalog_fields import of_product, of_variant
 from misoflow_sandbox.shopify.connections import Connection, numbered
-from misoflow_sandbox.shopify.fields import (
-    FIELDS,
-    Asked,
-    Fields,
-    ItemOf,
-    gid,
-    number_of,
-    of_product,
-    of_variant,
-    refuse_without_scope,
-    seen,
-)
+from misoflow_sandbox.shopify.fields import FIELDS
+from misoflow_sandbox.shopify.order_fields import seen
 from misoflow_sandbox.shopify.shop import Pixel, Subscription
 
 Arguments = Mapping[str, Any]

@@ -12,7 +12,7 @@ import msgspec
 from misoflow_sandbox.serving import process_of, serve_forever, served
 from misoflow_sandbox.shopify.app import ShopifySandbox
 from misoflow_sandbox.shopify.state import App, Options
-from misoflow_sandbox.shopify.world import ShopifyWorld, ShopSpec
+from misoflow_sandbox.shopify.world import ShopifyWorld
 
 
 @contextlib.contextmanager
@@ -83,14 +83,13 @@ def serve(host: str, port: int, sandbox: ShopifySandbox, ready: Callable[[str], 
 def run(
     host: str = "127.0.0.1",
     port: int = 8620,
+    public_url: str = "http://127.0.0.1:8400",
     *,
-    app_url: str | None = None,
-    webhook_url: str | None = None,
-    products: int = 40,
-    orders: int = 60,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve a shop to try an install with, until stopped. ``app_url`` and ``webhook_url`` are the app's."""
-    app = App(app_url=app_url, webhook_url=webhook_url)
-    world = ShopifyWorld(shops=(ShopSpec(products=products, orders=orders),))
-    serve(host, port, ShopifySandbox(world, app=app), ready)
+    """Serve a shop to try an install with, until stopped.
+
+    ``public_url``: where misoflow is, with an instance named ``shop``. A merchant begins at ``/{shop}/``.
+    """
+    app = App(app_url=f"{public_url}/install/shop", webhook_url=f"{public_url}/hooks/shop")
+    serve(host, port, ShopifySandbox(app=app), ready)

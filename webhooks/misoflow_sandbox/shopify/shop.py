@@ -105,7 +105,7 @@ class Shop:
 
     def collections_of(self, product: Product) -> list[Collection]:
         """In order of id: manual ones that it was put into, smart ones whose tag it has."""
-        return [one for one in self.collections.values() if is_member(product, one)]
+        return [one for one in list(self.collections.values()) if is_member(product, one)]
 
     def members(self, collection: Collection) -> Iterator[Product]:
         return (product for product in self.products if is_member(product, collection))
