@@ -34,7 +34,6 @@ BUSY_CODES = ("OPERATION_IN_PROGRESS", "LIMIT_REACHED", "THROTTLED")
 UNDER_WAY = ("CREATED", "RUNNING", "CANCELING")
 AT_ONCE = 250
 """Groups handed over at a time."""
-CHUNK = 256 * 1024
 LOST = 5
 """Connections that may be lost in a row."""
 
@@ -184,7 +183,7 @@ class Bulk:
                     _check(answer.status_code)
                     skip = 0 if answer.status_code == 206 else at
                     inflate = _inflater(answer.headers.get("content-encoding", ""), at)
-                    async for raw in answer.aiter_raw(CHUNK):
+                    async for raw in answer.aiter_raw():
                         chunk = inflate(raw)[skip:]
                         skip = max(0, skip - len(raw))
                         at, lost = at + len(chunk), 0

@@ -21,7 +21,9 @@ Group = tuple[Json, list[Json]]
 """A root and its children, each child once."""
 PART_BYTES = 8 * 1024 * 1024
 """As much as is decoded at once."""
-PARTS = 32
+BITS = 5
+"""Of the hash, for each time that lines are spread."""
+PARTS = 1 << BITS
 DEEPEST = 4
 LONGEST_LINE = 64 * 1024 * 1024
 
@@ -79,7 +81,7 @@ class Spool:
 
     def add(self, lines: list[bytes]) -> None:
         """Broken when one is no node."""
-        files, many, salt = self._files, len(self._files), self._depth
+        files, many, shift = self._files, len(self._files), self._depth * BITS
         for line in lines:
             try:
                 head = _head(line)
@@ -88,7 +90,7 @@ class Spool:
             root = head.parent or head.id
             if not root:
                 raise Broken("a line of the bulk file has no id")
-            file = files[zlib.crc32(root.encode(), salt) % many]
+            file = files[(zlib.crc32(root.encode()) >> shift) % many]
             file.write(line)
             file.write(b"\n")
         self.lines += len(lines)

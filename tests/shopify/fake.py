@@ -95,7 +95,9 @@ class FakeShop:
 
 
 def operation(body: Mapping[str, Any]) -> str:
-    return str(body.get("query", "")).split("(")[0].split("{")[0].split()[-1]
+    """The name of a query; "" for a form of the token endpoint."""
+    head = str(body.get("query", "")).split("(")[0].split("{")[0].split()
+    return head[-1] if head else ""
 
 
 def _response(found: Answer, headers: Mapping[str, str] | None = None) -> httpx.Response:
