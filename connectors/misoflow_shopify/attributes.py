@@ -93,7 +93,7 @@ def label(value: Any) -> str | None:
 
 def text(value: Any) -> str | None:
     """A free text, without what tells how to reach a person."""
-    return privacy.text_of(value, MOST_TEXT)
+    return privacy.text_of(" ".join(value.split()), MOST_TEXT) if type(value) is str else None
 
 
 def number(value: Any) -> float | None:
@@ -143,7 +143,7 @@ def rich_text(value: Any) -> str | None:
         if node.get("type") == "text" and type(node.get("value")) is str:
             words.append(node["value"])
         waiting.extend(reversed(listing(node.get("children"))))
-    return text(" ".join(" ".join(words).split()))
+    return text(" ".join(words))
 
 
 Reader = Callable[[Any], Any]

@@ -197,7 +197,7 @@ def plain_text(markup: Any) -> str | None:
     if type(markup) is not str:
         return None
     bare = html.unescape(TAG.sub(" ", HIDDEN.sub(" ", markup)))
-    return " ".join(privacy.plain(bare).split()) or None
+    return privacy.plain(" ".join(bare.split())) or None
 
 
 def _latest(*times: str | None) -> str | None:
