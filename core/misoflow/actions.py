@@ -71,12 +71,15 @@ class Actions:
         return {"resumed": instance or miso}
 
     async def dead_retry(self, ids: list[int] | None = None, instance: str | None = None) -> dict[str, Any]:
-        """Dead letters through today's code: the numbers given, or all of an instance, or all."""
+        """Dead letters through today's code: the numbers given, or all of an instance, or all.
+
+        Naming a number agrees to what its reason asks about, such as the removal of many products.
+        """
         states: dict[str, int] = {}
         tried = 0
         async for letters in self._letters(ids, instance):
             tried += len(letters)
-            for state, n in (await self._engine.intake.retry(letters)).items():
+            for state, n in (await self._engine.intake.retry(letters, agreed=ids is not None)).items():
                 states[state] = states.get(state, 0) + n
         if ids is not None and tried < len(ids):
             raise ActionError(f"{len(ids) - tried} of these numbers are no dead letters; see: misoflow dead list")

@@ -163,12 +163,15 @@ class Intake:
         await self._commit(chunk)
         return bool(chunk.outcomes)
 
-    async def retry(self, letters: list[DeadLetter]) -> dict[str, int]:
-        """Dead letters through today's code; returns how many of them are now in which state."""
-        async with self._one_at_a_time:
-            return await self._retry(letters)
+    async def retry(self, letters: list[DeadLetter], *, agreed: bool = False) -> dict[str, int]:
+        """Dead letters through today's code; returns how many of them are now in which state.
 
-    async def _retry(self, letters: list[DeadLetter]) -> dict[str, int]:
+        ``agreed``: a person named these letters, and so agrees to what they ask for.
+        """
+        async with self._one_at_a_time:
+            return await self._retry(letters, agreed)
+
+    async def _retry(self, letters: list[DeadLetter], agreed: bool) -> dict[str, int]:
         chunk = Chunk(now=now_ms())
         seen: set[tuple[str, bytes]] = set()
         untried = 0
@@ -194,6 +197,7 @@ class Intake:
                 key = (instance.name, event_hash(instance.name, event.id))
                 before_ = known.get(key)
                 made = self._one(chunk, instance, event, letter.delivery, before_, key[1], anyway=True)
+                made.agreed = agreed
                 self._admit(chunk, made, before_, seen)
         await self._commit(chunk)
         states = Counter(made.state for made in chunk.outcomes)
@@ -395,7 +399,8 @@ class Intake:
 
 def _under_way(made: Outcome) -> bool:
     """Miso may still refuse something of it, or its topic is held."""
-    return made.state == "pending" and bool(made.held or made.pieces or made.parts or made.fetches)
+    made_of = (made.held, made.pieces, made.parts, made.fetches, made.groups, made.absents)
+    return made.state == "pending" and any(made_of)
 
 
 def _delivery_hash(delivery: Delivery) -> bytes:

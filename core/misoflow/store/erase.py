@@ -85,6 +85,7 @@ def _erase_events(tx: Tx, env: int, who: bytes, at: int) -> int:
         tx.db.execute("UPDATE events SET state=?, part=NULL, reason=NULL WHERE id=?", (ERASED, event))
         tx.db.execute("DELETE FROM dead WHERE event=?", (event,))
         tx.db.execute("DELETE FROM late WHERE event=?", (event,))
+        tx.db.execute("DELETE FROM knowns WHERE event=?", (event,))
         tx.db.execute("DELETE FROM waits WHERE event=?", (event,))
         tx.move(instance, "dead" if state == DEAD else "pending", "erased")
         erased += 1
@@ -143,6 +144,7 @@ def _rewrite_part(tx: Tx, part: int, events: set[int]) -> None:
 def _erase_profile(tx: Tx, env: int, who: bytes) -> None:
     """The parts of the user's own record; keyed by the same hash as ``who``."""
     tx.db.execute("DELETE FROM keyed_parts WHERE env=? AND kind='user' AND key=?", (env, who))
+    tx.db.execute("DELETE FROM grouped WHERE env=? AND kind='user' AND key=?", (env, who))
     _leave_batch(tx, env, who)
     tx.db.execute("UPDATE keyed SET dirty=0, delivered=NULL WHERE env=? AND kind='user' AND key=?", (env, who))
     tx.db.execute("DELETE FROM waits WHERE env=? AND kind='user' AND key=? AND batch IS NULL", (env, who))
