@@ -61,7 +61,7 @@ def check(request: Request, config: ShopifyConfig) -> None:
     agent = event.get("userAgent")
     if type(agent) is str and BOTS.search(agent[:1000]):
         raise Unwanted("a bot")
-    if event.get("name") not in NAMES:
+    if text_of(event.get("name")) not in NAMES:
         raise Unwanted("an event of no use")
 
 
@@ -97,14 +97,14 @@ def _name(value: Any) -> str | None:
 def events(request: Request) -> list[Event]:
     """The one event of a request that ``check`` let in."""
     event, _ = _event(request)
-    name = NAMES.get(event.get("name", "") if type(event.get("name")) is str else "")
+    name = NAMES.get(text_of(event.get("name")) or "")
     if name is None:
         raise Reject("the event's name is not one of the pixel's", "$.event.name")
     page = mapping(event.get("page"))
-    data = {
+    data: Json = {
         "shop": shop_named(_key(request)),  # verified when it came; since then the secret may have changed
         "id": _name(event["id"]),
-        "name": event["name"],
+        "name": text_of(event["name"]),
         "client": _name(event["clientId"]),
         "at": time_of(event.get("timestamp")),
         "customer": id_of(event.get("customer")),

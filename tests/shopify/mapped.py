@@ -49,7 +49,7 @@ def webhook(topic: str, body: Any, *, webhook_id: str = "w-1", family: str = "x-
     return Request(raw, {"content-type": "application/json", **named}, received_at=NOW)
 
 
-def wire(name: str, data: Any = None, **event: Any) -> dict[str, Any]:
+def wire(name: str, data: Any = None, /, **event: Any) -> dict[str, Any]:
     """A body of the pixel; ``event`` changes the event's fields."""
     own = {
         "id": "sh-1",
@@ -71,7 +71,7 @@ def wire(name: str, data: Any = None, **event: Any) -> dict[str, Any]:
 def clicked(body: Any, connector: Shopify | None = None, key: str | None = None) -> Request:
     """A request of the pixel."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    key = key or pixel_key((connector or shopify()).config, SHOP)
+    key = pixel_key((connector or shopify()).config, SHOP) if key is None else key
     return Request(raw, {"content-type": "text/plain"}, "pixel", f"pixel/{key}", received_at=NOW)
 
 

@@ -350,7 +350,7 @@ def taken_back(final: dict[str, Any]) -> dict[str, int]:
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_45_a_cancellation_that_is_told_without_its_refund_takes_each_unit_back_once(backwards: bool) -> None:
-    """Shopify sends orders/cancelled and refunds/create of one action; the body of the former may not have the refund."""
+    """One action sends orders/cancelled and refunds/create, and the body of the former may lack the refund."""
     bare = order(cancelled_at=CANCELLED)
     for parts in ([("101", 1)], [("101", 2)], [("101", 2), ("102", 1)]):
         ledger = Ledger()
