@@ -12,7 +12,7 @@ import traceback
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,6 +21,7 @@ from misoflow.effects import (
     Absent,
     Alias,
     Disconnect,
+    Erase,
     Fetch,
     Group,
     Known,
@@ -37,7 +38,7 @@ from misoflow.errors import Reject
 from misoflow.instances import Instance
 from misoflow.records import INTERACTIONS, ForgetUser, Interaction, Product, Record, RemoveProduct, RemoveUser, User
 from misoflow.store.keyed import GROUP
-from misoflow.store.values import Ask, GroupOf, Late, Outcome, Part, Piece, record_digest
+from misoflow.store.values import Ask, GroupOf, Late, Life, Outcome, Part, Piece, record_digest
 from misoflow.vault import Vault
 
 DATA_ERRORS = (
@@ -55,6 +56,8 @@ MOST_SECONDS = 30 * 86_400
 TOO_MANY = f"the event becomes more than {MOST_RECORDS:,} records"
 DELIVERY = "delivery"
 """The topic under which a delivery that cannot be split is accounted for."""
+INSTALL = "install"
+"""Channel and topic of what a click to install brought; not for connectors."""
 
 
 class Packed(msgspec.Struct, omit_defaults=True):
@@ -160,6 +163,8 @@ def event_hash(instance: str, event_id: str) -> bytes:
 
 def split(instance: Instance, request: Request) -> tuple[list[Event], tuple[str, str, bool] | None]:
     """A delivery's events, and (reason, path, bug) if it could not be split (then there are no events)."""
+    if request.channel == INSTALL:
+        return [_click(request)], None
     try:
         found = islice(instance.connector.events(request), MOST_EVENTS + 1)
         events = [stamped(event, request.received_at) for event in found]
@@ -170,6 +175,12 @@ def split(instance: Instance, request: Request) -> tuple[list[Event], tuple[str,
         return [], (plain(error.reason), plain(error.path), False)
     except BaseException as error:
         return [], (describe(error), "$", not isinstance(error, DATA_ERRORS))
+
+
+def _click(request: Request) -> Event:
+    """The event of a click; the same grant twice is the same event."""
+    digest = hashlib.blake2b(request.body, digest_size=16).hexdigest()
+    return Event(f"{INSTALL}/{digest}", INSTALL, request.json(), request.received_at)
 
 
 def stamped(event: Event, moment: datetime | None) -> Event:
@@ -250,6 +261,9 @@ class Translator:
             at=received,
         )
         work = _Event(self._vault, instance, event, made)
+        if event.topic == INSTALL:
+            made.life = [Life("connect", received, msgspec.json.encode(event.data))]
+            return made, None
         try:
             hooked = instance.hooked(event)
             if not hooked:
@@ -286,6 +300,7 @@ class Translator:
         made.raw = pack_event(event)
         made.pieces, made.parts, made.fetches, made.aliases, made.forget = [], [], [], [], []
         made.links, made.listings, made.groups, made.absents, made.pulls = [], [], [], [], []
+        made.life = []
 
 
 class _Event:
@@ -351,13 +366,23 @@ class _Event:
             case Alias(key, anonymous_id):
                 _texts(anonymous_id)
                 made.aliases.append((_scope(self._instance.name, "alias", key), anonymous_id))
-            case Disconnect(reason, _):
-                self.disconnect = plain(reason)
+            case Disconnect(reason, at):
+                self._end("end", plain(reason), at)
+            case Erase(at):
+                self._end("erase", "the platform asked to erase everything", at)
             case Skip(reason):
                 made.reason = made.reason or reason
             case _:
                 return False
         return True
+
+    def _end(self, what: Literal["end", "erase"], reason: str, at: datetime | None) -> None:
+        """Of an install; a plain instance is paused, and erased by a person only."""
+        if "/" in self._instance.name:
+            moment = to_ms(at) if at is not None else self._made.received
+            self._made.life.append(Life(what, moment, reason=reason))
+        else:
+            self.disconnect = reason
 
     def _record(self, record: Record, claim: bytes | None = None, also: tuple[bytes, ...] = ()) -> None:
         if isinstance(record, ForgetUser):

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from misoflow.crash import point
-from misoflow.store import erase, fetches, groups, keyed, known, late, listings, pulls, slices
+from misoflow.store import erase, fetches, groups, installs, keyed, known, late, listings, pulls, slices
 from misoflow.store.control import open_circuit
 from misoflow.store.parts import OpenPart, new_number
 from misoflow.store.schema import (
@@ -212,6 +212,8 @@ class Committer:
         targets += len(self._keyed(made, instance, env, row))
         for absent in made.absents:
             groups.take(tx, instance, row, absent)
+        for turn in made.life:
+            installs.live(tx, instance, made.instance, turn, now)
         if not targets:
             self._nothing(made, bool(made.pieces or made.parts))
         elif ready and targets == 1:
@@ -270,7 +272,7 @@ class Committer:
 
     @staticmethod
     def _nothing(made: Outcome, had_records: bool) -> None:
-        if made.aliases or made.listings or made.pulls:
+        if made.aliases or made.listings or made.pulls or made.life:
             made.state = "delivered"
             return
         made.state = "skipped"
@@ -321,6 +323,7 @@ def _common(made: Outcome) -> bool:
         or made.absents
         or made.pulls
         or made.raw
+        or made.life
     ):
         return False
     for piece in made.pieces:  # noqa: SIM110 (no generator: this runs for each event)

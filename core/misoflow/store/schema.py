@@ -186,6 +186,11 @@ CREATE INDEX absents_open ON absents(id) WHERE open = 1;
 CREATE TABLE pulls(
     instance INTEGER NOT NULL, stream TEXT NOT NULL, due INTEGER NOT NULL, asked INTEGER NOT NULL,
     PRIMARY KEY(instance, stream)) WITHOUT ROWID;
+CREATE TABLE installs(
+    instance INTEGER PRIMARY KEY, state TEXT NOT NULL, grant BLOB, asked INTEGER NOT NULL, installed INTEGER,
+    due INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, reason TEXT, fix TEXT, ended INTEGER,
+    started INTEGER NOT NULL DEFAULT 0, problems TEXT NOT NULL DEFAULT '[]', without TEXT NOT NULL DEFAULT '[]');
+CREATE INDEX installs_due ON installs(due) WHERE state IN ('connecting', 'installed', 'leaving');
 """
 """Since version 2. ``events.reached``: a target of the event was reached, so that it is not skipped as a whole.
 ``fetches.again``: when to call once more, as somebody asked (``called`` = 0) while the call was under way."""

@@ -84,6 +84,15 @@ class GroupOf:
     parts: list[Part]
 
 
+class Life(Struct, frozen=True):
+    """A turn in the life of an install: ``connect`` with what the click brought, ``end`` or ``erase``. ``at``: ms."""
+
+    what: Literal["connect", "end", "erase"]
+    at: int
+    grant: bytes = b""
+    reason: str = ""
+
+
 class Outcome(Struct):
     """What one event became. ``row`` is its row when it was known (skipped or dead) and is tried again."""
 
@@ -117,6 +126,7 @@ class Outcome(Struct):
     pulls: list[Pull] = []
     agreed: bool = False
     """A person tries this one event again, and so agrees to what it asks for."""
+    life: list[Life] = []
 
 
 @dataclass(slots=True)
