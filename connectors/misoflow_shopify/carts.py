@@ -11,7 +11,7 @@ from typing import Any
 from misoflow import AddToCart, Effect, Fetch, Record, RemoveFromCart, Skip
 
 from misoflow_shopify.config import ShopifyConfig
-from misoflow_shopify.fields import Json, moment_of, ms_of
+from misoflow_shopify.fields import Json, moment_of, ms_of, with_ms
 from misoflow_shopify.identity import of_cart
 
 Outputs = list[Record | Effect]
@@ -33,7 +33,7 @@ def cart_changed(config: ShopifyConfig, data: Json) -> Outputs:
     """What the comparison found: lists of (variant, product or None, quantity)."""
     common = {
         **of_cart(data["shop"], data["cart"], data["customer"]),
-        "timestamp": data["at"],
+        "timestamp": with_ms(data["at"]),
         "context": {"custom_context": {"shop": data["shop"], "cart": data["cart"]}},
     }
     made: Outputs = []

@@ -102,6 +102,11 @@ def written(moment: datetime) -> str:
     return utc.isoformat(timespec="milliseconds" if utc.microsecond >= 1000 else "seconds").replace("+00:00", "Z")
 
 
+def with_ms(time: str) -> str:
+    """A time in UTC with milliseconds, the form that is checked fastest."""
+    return f"{time[:-1]}.000Z" if len(time) == len("2026-01-31T12:00:00Z") else time
+
+
 def ms_of(moment: datetime) -> int:
     """Milliseconds since 1970."""
     return int(moment.timestamp() * 1000)

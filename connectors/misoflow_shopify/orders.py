@@ -12,7 +12,7 @@ from typing import NamedTuple
 from misoflow import Checkout, Effect, Record, Refund, Reject, Skip, Subscribe, once, privacy
 
 from misoflow_shopify.config import ShopifyConfig
-from misoflow_shopify.fields import Json, amount_of, hashed
+from misoflow_shopify.fields import Json, amount_of, hashed, with_ms
 from misoflow_shopify.identity import of_order
 
 Outputs = list[Record | Effect]
@@ -43,13 +43,15 @@ def order(config: ShopifyConfig, data: Json) -> Outputs:
     bought = _bought(config, data["lines"])
     if not bought.counts:
         return [Skip("none of the order's lines is of a product that still exists")]
-    common = _common(data, data["processed_at"] or data["created_at"], data["lines"])
+    common = _common(data, data["processed_at"], data["lines"])
     record = Checkout(**bought.fields(quantities=True), revenue=amount_of(data["total"]), **common)
     lines = tuple(_line_key(data, line) for line in data["lines"])
     made: Outputs = [once(f"order:{data['id']}", record, also=lines)]
-    planned = _bought(config, [line for line in data["lines"] if line["plan"]])
-    if planned.counts:
-        made.append(once(f"subscribe:{data['id']}", Subscribe(**planned.fields(quantities=False), **common)))
+    planned = [line for line in data["lines"] if line["plan"]]
+    plans = _bought(config, planned)
+    if plans.counts:
+        common = _common(data, data["processed_at"], planned)
+        made.append(once(f"subscribe:{data['id']}", Subscribe(**plans.fields(quantities=False), **common)))
     return made
 
 
@@ -71,12 +73,11 @@ def _unwanted(config: ShopifyConfig, data: Json) -> str | None:
 
 def _added(config: ShopifyConfig, data: Json) -> Iterator[Effect]:
     """A checkout for each line; those that the order's own checkout had have their key taken already."""
-    moment = data["updated_at"] or data["created_at"]
     for line in data["lines"]:
         bought = _bought(config, [line])
         if bought.counts:
             fields = bought.fields(quantities=True)
-            record = Checkout(**fields, revenue=amount_of(line["total"]), **_common(data, moment, [line]))
+            record = Checkout(**fields, revenue=amount_of(line["total"]), **_common(data, data["updated_at"], [line]))
             yield once(_line_key(data, line), record)
 
 
@@ -133,7 +134,8 @@ def _line_key(data: Json, line: Json) -> str:
 
 
 def _common(data: Json, moment: str | None, lines: list[Json]) -> Json:
-    """The fields of everything that is about an order."""
+    """The fields of everything that is about an order; ``moment`` is when it was made where nothing else is known."""
+    moment = moment or data["created_at"] or data["processed_at"]
     if moment is None:
         raise Reject("the order has no time", "$.created_at")
     custom = {
@@ -147,4 +149,4 @@ def _common(data: Json, moment: str | None, lines: list[Json]) -> Json:
     context: Json = {"custom_context": {key: value for key, value in custom.items() if value is not None}}
     if (locale := privacy.text_of(data["locale"], 20)) is not None:
         context["locale"] = locale
-    return {**of_order(data), "timestamp": moment, "context": context}
+    return {**of_order(data), "timestamp": with_ms(moment), "context": context}

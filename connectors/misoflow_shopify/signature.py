@@ -18,7 +18,7 @@ from misoflow_shopify.fields import mapping
 
 SIGNATURES = ("x-shopify-hmac-sha256", "shopify-hmac-sha256")
 """Of webhooks, and of the next generation that is called Events."""
-DIGEST_BYTES = 32
+HASH_BYTES = 32
 LONGEST = 128
 DESTRUCTIVE = ("app/uninstalled", "shop/redact", "customers/redact", "customers/data_request")
 
@@ -69,12 +69,12 @@ def _decoded(given: str) -> bytes:
     if not given or len(given) > LONGEST or not given.isascii():
         raise Unauthorized("the signature is missing or malformed")
     try:
-        digest = base64.b64decode(given.strip(), validate=True)
+        raw = base64.b64decode(given.strip(), validate=True)
     except (binascii.Error, ValueError):
-        digest = b""
-    if len(digest) != DIGEST_BYTES:
+        raw = b""
+    if len(raw) != HASH_BYTES:
         raise Unauthorized("the signature is malformed")
-    return digest
+    return raw
 
 
 def _shop_in(request: Request) -> str:
