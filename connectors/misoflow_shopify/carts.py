@@ -31,7 +31,7 @@ def cart(config: ShopifyConfig, data: Json, received: datetime | None) -> Output
 
 def cart_changed(config: ShopifyConfig, data: Json) -> Outputs:
     """What the comparison found: lists of (variant, product or None, quantity)."""
-    common = {
+    common: Json = {
         **of_cart(data["shop"], data["cart"], data["customer"]),
         "timestamp": with_ms(data["at"]),
         "context": {"custom_context": {"shop": data["shop"], "cart": data["cart"]}},
