@@ -49,30 +49,47 @@ class Standing(Struct, frozen=True):
     """``accepted`` and the states of its events, which add up to it."""
     streams: tuple[Pulling, ...] = ()
     problems: tuple[Finding, ...] = ()
+    asked: int = 0
+    """When the click came that all this is about."""
 
 
 def standing(settings: Settings, vault: Vault, name: str) -> Standing | None:
     """How the install ``name`` (``<template>/<tenant>``) stands; None when nobody ever clicked. Only reads."""
+    return standings(settings, vault, name).get(name)
+
+
+def standings(settings: Settings, vault: Vault, name: str | None = None) -> dict[str, Standing]:
+    """Every install by its name, or the one; those of a template too."""
     with snapshot(settings, vault) as tx:
-        one = None if tx is None else installs.find(tx, name)
-        if tx is None or one is None:
-            return None
-        streams = () if one.installed is None else _streams(tx, one)
-        stop = next((stop for stop in control.paused(tx) if stop.name in (name, name.partition("/")[0])), None)
-        problems = tuple(Finding(**found) for found in one.problems)
-        if stop is not None:
-            problems = (Finding("fail", stop.reason, stop.fix), *problems)
-        return Standing(
-            _state(one, streams, problems),
-            name.partition("/")[2],
-            one.reason or "",
-            one.fix or "",
-            one.installed,
-            installs.last_event(tx, name),
-            installs.counts(tx, name),
-            streams,
-            problems,
-        )
+        if tx is None:
+            return {}
+        chosen = [one for one in installs.everyone(tx) if name is None or one.name == name or _of(one.name, name)]
+        return {one.name: _standing(tx, one) for one in chosen}
+
+
+def _of(name: str, template: str) -> bool:
+    return name.startswith(template + "/")
+
+
+def _standing(tx: Tx, one: Install) -> Standing:
+    name = one.name
+    streams = () if one.installed is None else _streams(tx, one)
+    stop = next((stop for stop in control.paused(tx) if stop.name in (name, name.partition("/")[0])), None)
+    problems = tuple(Finding(**found) for found in one.problems)
+    if stop is not None:
+        problems = (Finding("fail", stop.reason, stop.fix), *problems)
+    return Standing(
+        _state(one, streams, problems),
+        name.partition("/")[2],
+        one.reason or "",
+        one.fix or "",
+        one.installed,
+        installs.last_event(tx, name),
+        installs.counts(tx, name),
+        streams,
+        problems,
+        one.asked,
+    )
 
 
 def _state(one: Install, streams: tuple[Pulling, ...], problems: tuple[Finding, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 from misoflow import Halt, Installed, Problem, Reject, Request, Retry
+from misoflow.cli.app import app
 from misoflow.installer import Installer
 from misoflow.standing import Standing, standing
-from misoflow.status import dead_letters
+from misoflow.status import dead_letters, status
 from misoflow.store import installs
+from typer.testing import CliRunner
 
 from tests.core.site import Site, item, site
 from tests.core.toyapp import ToyApp
@@ -240,6 +243,25 @@ async def test_what_was_missing_for_a_while_is_pulled(tmp_path: Path) -> None:
 def look_now(tx: Any) -> None:
     """As if a quarter of an hour had gone by."""
     tx.db.execute("UPDATE installs SET due=0")
+
+
+async def test_the_commands_show_the_installs(tmp_path: Path) -> None:
+    async with shops(tmp_path) as s:
+        problem = Problem("warn", "read_orders was not granted", "grant it")
+        ToyApp.script.append(Installed(problems=(problem,), without=("all",)))
+        await click(s)
+        await s.until(lambda: state(s) == "degraded" and "often" in ToyApp.pulled)
+        assert status(s.settings, s.vault)["instances"][SHOP]["reason"] == "read_orders was not granted"
+        command = ["installs", "--config", str(tmp_path / "plugins.toml")]
+        plain = await asyncio.to_thread(CliRunner().invoke, app, command)
+        assert "shop/a.example" in plain.output
+        assert "read_orders was not granted; do: grant it" in plain.output
+        told = await asyncio.to_thread(CliRunner().invoke, app, [*command, "shop", "--json"])
+        line = json.loads(told.output.splitlines()[0])
+        assert (line["instance"], line["state"]) == (SHOP, "degraded")
+        assert line["problems"] == [{"level": "warn", "text": "read_orders was not granted", "fix": "grant it"}]
+        none = await asyncio.to_thread(CliRunner().invoke, app, [*command, "sho"])
+        assert none.output.strip() == "nobody has installed anything yet"
 
 
 async def test_an_install_that_ended_long_ago_is_erased(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

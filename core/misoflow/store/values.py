@@ -121,12 +121,14 @@ class Outcome(Struct):
     aliases: list[tuple[bytes, str]] = []
     links: list[tuple[bytes, bytes]] = []
     listings: list[Listing] = []
+    life: list[Life] = []
     groups: list[GroupOf] = []
     absents: list[Absent] = []
     pulls: list[Pull] = []
     agreed: bool = False
     """A person tries this one event again, and so agrees to what it asks for."""
-    life: list[Life] = []
+    people: list[tuple[bytes, str, str]] = []
+    """(keyed hash, "u" or "a", id) of everybody whom an install's event names to Miso."""
 
 
 @dataclass(slots=True)
@@ -224,7 +226,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the inbox's owner needs of the store: which deliveries are used up, which to rewrite."""
+    """What the inbox's owner needs of the store: which deliveries are used up, which to rewrite or to blank."""
 
     done_before: int
     rewrites: list[tuple[int, bytes]]
+    erasures: list[tuple[int, str, int]] = field(default_factory=list)
+    """(number, instance, last delivery) of installs that are erased."""
