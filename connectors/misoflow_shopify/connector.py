@@ -14,15 +14,15 @@ from misoflow import (
     Page,
     Problem,
     Record,
-    Reject,
     Reply,
+    Request,
     Route,
     Slice,
     Stream,
     Visit,
 )
 
-from misoflow_shopify import checking, oauth, setup
+from misoflow_shopify import checking, deliveries, mapping, oauth, pixel, samples, setup, signature
 from misoflow_shopify.admin import Admin
 from misoflow_shopify.bulk import Bulk
 from misoflow_shopify.config import ShopifyConfig
@@ -43,7 +43,7 @@ PIXEL_BYTES = 64 * 1024
 class Shopify(Connector[ShopifyConfig], Installable):
     """All shops of one app; or with ``shop`` set, that one."""
 
-    topics = ()
+    topics = tuple(mapping.ROWS)
     lifecycle = ("uninstalled", "redact_customer", "redact_shop", "data_request")
     streams = {  # noqa: RUF012 (the base's type)
         "catalog": Stream(timedelta(days=1), poll=True, every=timedelta(days=1)),
@@ -65,9 +65,6 @@ class Shopify(Connector[ShopifyConfig], Installable):
         ),
     )
 
-    def translate(self, event: Event) -> Iterable[Record | Effect]:
-        raise Reject("not written yet")
-
     def __init__(self, config: ShopifyConfig) -> None:
         super().__init__(config)
         self.template = config.shop is None
@@ -76,6 +73,32 @@ class Shopify(Connector[ShopifyConfig], Installable):
         self.admin = Admin(self.link, self.tokens)
         self.bulk = Bulk(self.link, self.admin)
         self.reader = Reader(self)
+
+    def verify(self, request: Request) -> None:
+        """Webhooks by their signature, the pixel by its key; what a visitor has not agreed to is Unwanted."""
+        if request.channel == pixel.CHANNEL:
+            pixel.check(request, self.config)
+        else:
+            secrets = [secret.get_secret_value().encode() for secret in self.config.client_secret]
+            signature.check(request, secrets, self.config.shop)
+
+    def events(self, request: Request) -> Iterable[Event]:
+        """Objects as neutral data, or thin events that say which object is to be read."""
+        return pixel.events(request) if request.channel == pixel.CHANNEL else deliveries.events(request)
+
+    def translate(self, event: Event) -> Iterable[Record | Effect]:
+        """By the mapping table."""
+        return mapping.translated(self.config, event)
+
+    def tenant(self, request: Request) -> str:
+        """The shop of a verified delivery; "" where the instance is that shop's."""
+        if self.config.shop is not None:
+            return ""
+        return pixel.shop_of(request, self.config) if request.channel == pixel.CHANNEL else signature.shop_of(request)
+
+    def sample(self, topic: str) -> Request:
+        """A delivery of that topic as Shopify or the pixel would send it; LookupError for what is only read."""
+        return samples.request_for(self.config, topic)
 
     def visit(self, visit: Visit) -> Reply:
         """The app's address, Shopify's consent, the way back from it, and pages inside the admin."""
