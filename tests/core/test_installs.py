@@ -109,7 +109,7 @@ async def test_retry_comes_again_and_reject_asks_for_another_click(tmp_path: Pat
 
 async def test_missing_rights_are_told_and_their_streams_left_out(tmp_path: Path) -> None:
     async with shops(tmp_path) as s:
-        problem = Problem("warn", "read_orders was not granted", "grant it")
+        problem = Problem("fail", "read_orders was not granted", "grant it")
         ToyApp.script.append(Installed(problems=(problem,), without=("all",)))
         await click(s)
         await s.until(lambda: "often" in ToyApp.pulled and state(s) == "degraded")
@@ -247,7 +247,7 @@ def look_now(tx: Any) -> None:
 
 async def test_the_commands_show_the_installs(tmp_path: Path) -> None:
     async with shops(tmp_path) as s:
-        problem = Problem("warn", "read_orders was not granted", "grant it")
+        problem = Problem("fail", "read_orders was not granted", "grant it")
         ToyApp.script.append(Installed(problems=(problem,), without=("all",)))
         await click(s)
         await s.until(lambda: state(s) == "degraded" and "often" in ToyApp.pulled)
@@ -259,7 +259,7 @@ async def test_the_commands_show_the_installs(tmp_path: Path) -> None:
         told = await asyncio.to_thread(CliRunner().invoke, app, [*command, "shop", "--json"])
         line = json.loads(told.output.splitlines()[0])
         assert (line["instance"], line["state"]) == (SHOP, "degraded")
-        assert line["problems"] == [{"level": "warn", "text": "read_orders was not granted", "fix": "grant it"}]
+        assert line["problems"] == [{"level": "fail", "text": "read_orders was not granted", "fix": "grant it"}]
         none = await asyncio.to_thread(CliRunner().invoke, app, [*command, "sho"])
         assert none.output.strip() == "nobody has installed anything yet"
 

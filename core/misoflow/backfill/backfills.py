@@ -102,9 +102,10 @@ class Backfills:
     def _window(self, instance: Instance, stream: str) -> tuple[int, int]:
         """How far back and up to where a stream is wanted, in ms."""
         config = self._engine.stream_config(instance.name, stream)
+        depth = stream_of(instance.connector, stream).depth or plan.DEFAULT_DEPTH
         now = self.now()
         end = plan.to_ms(config.end) if config.end is not None else now - plan.ms(config.lag)
-        start = plan.to_ms(config.start) if config.start is not None else now - plan.ms(plan.DEFAULT_DEPTH)
+        start = plan.to_ms(config.start) if config.start is not None else now - plan.ms(depth)
         return start, min(end, now)
 
     async def missing(self, instance: Instance, stream: str) -> list[tuple[int, int]]:
