@@ -240,7 +240,7 @@ class Committer:
         waiting = 0
         for piece in [piece for piece in made.pieces if self._claim(piece, row)]:
             ask = piece.known
-            full = late.bound(tx, env, instance, piece) if piece.late else piece
+            full = late.bound(tx, env, row, piece) if piece.late else piece
             if ask is not None and not known.has(tx, env, instance, ask):
                 known.wait(tx, env, instance, row, piece, ask)
                 fetches.ask(tx, instance, ask.fetch, now)

@@ -54,7 +54,7 @@ def answer(tx: Tx, instance: int, kind: str, ref: str, now: int) -> None:
 
 
 def _send(tx: Tx, env: int, instance: int, event: int, piece: Piece, now: int) -> None:
-    ready = late.bound(tx, env, instance, piece) if piece.late else piece
+    ready = late.bound(tx, env, event, piece) if piece.late else piece
     if ready is None:
         late.wait(tx, env, event, piece, now)
     else:
