@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -108,10 +109,11 @@ class Outputs:
                 _texts(prefix)
                 _moment(version)
                 made.absents.append(output)
-            case Fetch(kind, ref, after):
-                _texts(kind, ref)
+            case Fetch(kind, ref, after, unless):
+                _texts(kind, ref, unless)
                 _seconds(after)
-                made.fetches.append(output)
+                key = _scope(self._instance.name, "once", unless).hex() if unless else ""
+                made.fetches.append(replace(output, unless=key))
             case Pull(stream, after):
                 _texts(stream)
                 _seconds(after)

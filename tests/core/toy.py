@@ -103,7 +103,7 @@ class Toy(Connector[ToyConfig]):
         yield latest(item["u"], item["v"], record)
 
     def do_thin(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
-        yield Fetch("thing", item["ref"], after=item.get("after", 0))
+        yield Fetch("thing", item["ref"], after=item.get("after", 0), unless=item.get("unless", ""))
 
     def do_group(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         more = {"product_group_id": item["family"]} if "family" in item else {}

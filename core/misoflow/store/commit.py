@@ -254,10 +254,11 @@ class Committer:
 
     def _fetches(self, made: Outcome, instance: int, row: int) -> set[tuple[str, str]]:
         """Ask for the objects that the event names."""
-        for fetch in made.fetches:
+        wanted = [fetch for fetch in made.fetches if fetches.needed(self.tx, fetch)]
+        for fetch in wanted:
             fetches.ask(self.tx, instance, fetch, self.chunk.now)
             fetches.wait(self.tx, instance, row, fetch)
-        return {(fetch.kind, fetch.id) for fetch in made.fetches}
+        return {(fetch.kind, fetch.id) for fetch in wanted}
 
     def _keyed(self, made: Outcome, instance: int, env: int, row: int) -> set[tuple[str, bytes]]:
         """Fold products and users in; the (kind, key) of those that the event now waits for."""
@@ -278,7 +279,7 @@ class Committer:
 
     @staticmethod
     def _nothing(made: Outcome, had_records: bool) -> None:
-        if made.aliases or made.listings or made.pulls or made.life:
+        if made.aliases or made.listings or made.pulls or made.life or made.fetches:
             made.state = "delivered"
             return
         made.state = "skipped"
@@ -292,6 +293,7 @@ class Committer:
         if owner is None:
             scopes = [(scope, row) for scope in (record.claim, *record.also)]
             self.tx.db.executemany("INSERT OR IGNORE INTO claims VALUES(?,?)", scopes)
+            fetches.spare(self.tx, record.claim)
         return owner is None or owner == row
 
     def _add(self, pieces: list[Piece], made: Outcome, instance: int, env: int, row: int, *, spread: bool) -> None:
