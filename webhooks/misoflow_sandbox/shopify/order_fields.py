@@ -92,6 +92,7 @@ ORDER: Fields = {
     "cancelReason": lambda asked, thing, arguments: "CUSTOMER" if thing.cancelled_at else None,
     "cancelledAt": at("cancelled_at"),
     "cartToken": own("cart_token"),
+    "checkoutToken": own("checkout_token"),
     "clientIp": lambda asked, thing, arguments: protected(asked, "203.0.113.77"),
     "createdAt": at("created_at"),
     "processedAt": at("processed_at"),
