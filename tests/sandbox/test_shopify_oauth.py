@@ -65,7 +65,12 @@ def test_a_merchant_goes_from_the_store_to_the_app_and_back(client: httpx.Client
     assert opened["hmac"] == official_hmac(opened)
     page = client.get(
         "/admin/oauth/authorize",
-        params={"client_id": "sandbox-client", "redirect_uri": BACK, "state": "<&'>", "scope": "read_orders,read_themes"},
+        params={
+            "client_id": "sandbox-client",
+            "redirect_uri": BACK,
+            "state": "<&'>",
+            "scope": "read_orders,read_themes",
+        },
     )
     assert "Install app</button>" in page.text
     assert "<code>read_themes</code>" in page.text
@@ -130,7 +135,9 @@ def test_a_refresh_token_works_until_its_successor_is_used(shopify: ShopifySandb
     lost = refreshed(client, first)
     shopify.clock.advance(29 * DAY)
     again = refreshed(client, first)
-    assert lost and again and lost["refresh_token"] != again["refresh_token"]
+    assert lost
+    assert again
+    assert lost["refresh_token"] != again["refresh_token"]
     assert works(client, again["access_token"])
     assert refreshed(client, again["refresh_token"])
     assert refreshed(client, first) is None
@@ -165,7 +172,11 @@ def test_an_id_token_is_exchanged_within_its_minute(shopify: ShopifySandbox, cli
     shop = shopify.shop()
     given = shopify.oauth.id_token(shop)
     claims = jwt.decode(
-        given, "sandbox-secret", ["HS256"], audience="sandbox-client", options={"verify_exp": False, "verify_nbf": False}
+        given,
+        "sandbox-secret",
+        ["HS256"],
+        audience="sandbox-client",
+        options={"verify_exp": False, "verify_nbf": False},
     )
     assert (claims["iss"], claims["dest"]) == (f"https://{DOMAIN}/admin", f"https://{DOMAIN}")
     assert works(client, exchange(client, given).json()["access_token"])
