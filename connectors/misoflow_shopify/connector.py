@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import timedelta
 
 from misoflow import (
@@ -11,17 +11,25 @@ from misoflow import (
     Event,
     Installable,
     Installed,
+    Page,
+    Problem,
     Record,
-    Reject,
     Reply,
     Request,
     Route,
+    Slice,
     Stream,
     Visit,
 )
 
-from misoflow_shopify import deliveries, mapping, pixel, samples, signature
+from misoflow_shopify import checking, deliveries, mapping, oauth, pixel, samples, setup, signature
+from misoflow_shopify.admin import Admin
+from misoflow_shopify.bulk import Bulk
 from misoflow_shopify.config import ShopifyConfig
+from misoflow_shopify.history import History
+from misoflow_shopify.link import Link
+from misoflow_shopify.reading import Reader
+from misoflow_shopify.tokens import ClientCredentials, OfflineTokens, StoredTokens
 
 KEEP = (
     *("x-shopify-topic", "x-shopify-shop-domain", "x-shopify-api-version", "x-shopify-webhook-id"),
@@ -57,6 +65,15 @@ class Shopify(Connector[ShopifyConfig], Installable):
         ),
     )
 
+    def __init__(self, config: ShopifyConfig) -> None:
+        super().__init__(config)
+        self.template = config.shop is None
+        self.link = Link(self)
+        self.tokens: StoredTokens = OfflineTokens(self.link) if config.shop is None else ClientCredentials(self.link)
+        self.admin = Admin(self.link, self.tokens)
+        self.bulk = Bulk(self.link, self.admin)
+        self.reader = Reader(self)
+
     def verify(self, request: Request) -> None:
         """Webhooks by their signature, the pixel by its key; what a visitor has not agreed to is Unwanted."""
         if request.channel == pixel.CHANNEL:
@@ -84,10 +101,25 @@ class Shopify(Connector[ShopifyConfig], Installable):
         return samples.request_for(self.config, topic)
 
     def visit(self, visit: Visit) -> Reply:
-        raise Reject("not written yet")
+        """The app's address, Shopify's consent, the way back from it, and pages inside the admin."""
+        return oauth.reply(self.config, visit)
 
     async def install(self, grant: Mapping[str, str]) -> Installed:
-        return Installed()
+        """Tokens, what the shop granted, webhooks and the pixel; what is missing is made again."""
+        return await setup.installed(self, grant)
 
     async def uninstall(self) -> None:
-        return None
+        """The tokens are dead at Shopify already."""
+        await self.tokens.forget()
+
+    def backfill(self, part: Slice) -> AsyncIterator[Page]:
+        """The catalogue, orders and customers by bulk operations; what changed lately by queries."""
+        return History(self).pages(part)
+
+    async def fetch(self, kind: str, ref: str) -> list[Event]:
+        """One object, whole, as the events of its kind."""
+        return await self.reader.fetch(kind, ref)
+
+    async def check(self) -> list[Problem]:
+        """What the settings tell; of a custom app's shop also whether it answers."""
+        return await checking.problems(self)
