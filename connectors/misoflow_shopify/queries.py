@@ -107,6 +107,16 @@ query OrderLines($id: ID!, $first: Int!, $after: String) {{
   }}
 }}
 """
+REFUNDS = """
+query Refunds($id: ID!, $first: Int!) {
+  order(id: $id) {
+    refunds {
+      id createdAt
+      refundLineItems(first: $first) { nodes { quantity lineItem { id } } pageInfo { hasNextPage endCursor } }
+    }
+  }
+}
+"""
 REFUND_LINES = """
 query RefundLines($id: ID!, $first: Int!, $after: String) {
   node(id: $id) {

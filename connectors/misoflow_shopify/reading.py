@@ -91,10 +91,14 @@ class Reader:
 
     async def refunds(self, order: Json, *, patience: float = PATIENCE) -> list[tuple[Json, list[Json]]]:
         """The refunds of an order with their lines: a list may hold no connection in a bulk operation."""
+        if not order.get("refunds"):
+            return []
+        node = (await self._sized(queries.REFUNDS, {"id": order["id"]}, patience)).get("order") or {}
         found = []
-        for refund in order.get("refunds") or ():
+        for refund in node.get("refunds") or ():
             path = ("node", "refundLineItems")
-            found.append((refund, await self._rest(queries.REFUND_LINES, {"id": refund["id"]}, path, {}, patience)))
+            lines = await self._rest(queries.REFUND_LINES, {"id": refund["id"]}, path, refund, patience)
+            found.append((refund, lines))
         return found
 
     async def listed(self, text: str, root: str, search: str = "") -> AsyncIterator[list[Json]]:

@@ -46,7 +46,7 @@ class Bulks:
                 }
             },
             "Collections": lambda _: connection("collections", []),
-            "RefundLines": lambda _: {"node": connection("refundLineItems", [REFUNDED])},
+            "Refunds": lambda _: {"order": {"refunds": [{**REFUND, **connection("refundLineItems", [REFUNDED])}]}},
         }
 
     @property
@@ -100,6 +100,7 @@ def connection(name: str, found: list[Any]) -> dict[str, Any]:
     return {name: {"nodes": found, "pageInfo": {"hasNextPage": False, "endCursor": None}}}
 
 
+REFUND = {"id": "gid://shopify/Refund/8", "createdAt": "2026-12-02T10:00:00Z"}
 REFUNDED = {"quantity": 1, "lineItem": {"id": "gid://shopify/LineItem/11"}}
 
 
@@ -185,8 +186,7 @@ async def shop_with(lines: list[dict[str, Any]], **options: Any) -> tuple[Bulks,
 
 
 async def test_orders_come_with_their_states_and_refunds() -> None:
-    refund = {"id": "gid://shopify/Refund/8", "createdAt": "2026-12-02T10:00:00Z"}
-    bulks, made = await shop_with([*order(1, refunds=[refund]), *order(2)])
+    bulks, made = await shop_with([*order(1, refunds=[REFUND]), *order(2)])
     pages = await pulled(made)
     found = ids(pages)
     assert sorted(found) == [
