@@ -32,8 +32,8 @@ from misoflow import (
 )
 
 from misoflow_shopify.config import ShopifyConfig
-from misoflow_shopify.fields import Json, hashed
-from misoflow_shopify.identity import links
+from misoflow_shopify.fields import Json
+from misoflow_shopify.identity import hash_of, links
 from misoflow_shopify.visits import context_of, filters_of, handle_of, is_home, when
 
 Outputs = list[Record | Effect]
@@ -82,7 +82,7 @@ def visit_of(config: ShopifyConfig, event: Json, received: datetime | None) -> V
         "shop": event["shop"],
         "event_id": event["id"],
         "order_id": tokens.get("order"),
-        "cart": hashed(event["shop"], tokens["cart"]) if tokens.get("cart") else None,
+        "cart": hash_of(event["shop"], tokens.get("cart")),
     }
     common = {
         "user_id": event["customer"],

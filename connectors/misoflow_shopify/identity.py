@@ -10,15 +10,22 @@ import uuid
 
 from misoflow import Alias, LateId, aliased, privacy
 
-from misoflow_shopify.fields import Json, hashed
+from misoflow_shopify.fields import Json, hashed, token_of
 
 MOST_ID = 512
 
 
 def keys_of(shop: str, cart: str | None, checkout: str | None, order: str | None) -> list[str]:
-    """Under which keys a visitor's id is bound; a cart's token is hashed, so that no state holds it."""
-    found = [f"{kind}:{hashed(shop, token)}" for kind, token in (("cart", cart), ("checkout", checkout)) if token]
+    """Under which keys a visitor's id is bound; tokens are hashed, so that no state holds them."""
+    tokens = (("cart", hash_of(shop, cart)), ("checkout", hash_of(shop, checkout)))
+    found = [f"{kind}:{token}" for kind, token in tokens if token]
     return [*found, f"order:{order}"] if order else found
+
+
+def hash_of(shop: str, token: str | None) -> str | None:
+    """What stands for a cart or checkout, however its token was written; None where there is none."""
+    bare = token_of(token)
+    return None if bare is None else hashed(shop, bare)
 
 
 def stand_in(shop: str, cart: str) -> str:
@@ -31,12 +38,13 @@ def of_order(data: Json) -> dict[str, str | LateId | None]:
 
     Never without one: Miso would make one visitor a day of all anonymous orders.
     """
-    shop, order, cart = data["shop"], data["id"], data["cart_token"]
+    shop, order = data["shop"], data["id"]
     own = privacy.text_of(data["anonymous"], MOST_ID)
     if own is not None:
         return {"user_id": data["customer"], "anonymous_id": own}
-    default = stand_in(shop, hashed(shop, cart)) if cart else f"shopify-order-{order}"
-    late = aliased(*keys_of(shop, cart, data["checkout_token"], order), default=default)
+    cart = hash_of(shop, data["cart_token"])
+    default = stand_in(shop, cart) if cart else f"shopify-order-{order}"
+    late = aliased(*keys_of(shop, data["cart_token"], data["checkout_token"], order), default=default)
     return {"user_id": data["customer"], "anonymous_id": late}
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from misoflow import Checkout, Effect, Record, Refund, Reject, Skip, Subscribe, once, privacy
 
 from misoflow_shopify.config import ShopifyConfig
-from misoflow_shopify.fields import Json, amount_of, hashed, with_ms
-from misoflow_shopify.identity import of_order
+from misoflow_shopify.fields import Json, amount_of, with_ms
+from misoflow_shopify.identity import hash_of, of_order
 
 Outputs = list[Record | Effect]
 MOST_UNITS = 500
@@ -143,7 +143,7 @@ def _common(data: Json, moment: str | None, lines: list[Json]) -> Json:
         "order_id": data["id"],
         "currency": data["currency"],
         "source": privacy.text_of(data["source"]),
-        "cart": hashed(data["shop"], data["cart_token"]) if data["cart_token"] else None,
+        "cart": hash_of(data["shop"], data["cart_token"]),
         "gift_cards": [line["variant"] for line in lines if line["gift_card"] and line["variant"]] or None,
     }
     context: Json = {"custom_context": {key: value for key, value in custom.items() if value is not None}}

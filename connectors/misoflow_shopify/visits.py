@@ -16,7 +16,11 @@ AHEAD = timedelta(minutes=5)
 OLDEST = timedelta(hours=24)
 CAMPAIGN = {"campaign": "name", "source": "source", "medium": "medium", "term": "term", "content": "content"}
 URLS = privacy.Urls(("q", "variant"))
-PRIVATE = re.compile(r"(?<=[^/])/(?:account|checkouts|orders|customer_authentication)(?=[/?]|$)", re.IGNORECASE)
+PRIVATE = re.compile(
+    r"(?:https?://[^/]+)?(?:/(?!(?:products|collections|pages|blogs)/)[\w-]+)?"  # a language's, or a shop's number
+    r"/(?:account|apps|cart|checkouts|gift_cards|orders|wallets|\w*authentication)(?=[/?]|$)",
+    re.IGNORECASE,
+)
 """Pages of one visitor: what follows in the path opens a checkout or an order, and the title may name a person."""
 HOME = re.compile(r"/(?:[a-z]{2,3}(?:-[a-z0-9]{2,4}){0,2}/?)?", re.IGNORECASE)
 """The root, or a language's and market's: https://shopify.dev/docs/storefronts/themes/markets/localization"""
@@ -104,14 +108,14 @@ def _around(page: Json) -> Json:
     if referrer:
         found["referrer"] = referrer
     title = privacy.text_of(page.get("title"))
-    if title and not PRIVATE.search(text_of(page.get("url"), privacy.MAX_URL) or ""):
+    if title and not PRIVATE.match(text_of(page.get("url"), privacy.MAX_URL) or ""):
         found["title"] = title
     return found
 
 
 def _shown(url: str) -> str:
     """The URL without what opens a checkout, an order or an account; the pixel has cut it already."""
-    found = PRIVATE.search(url)
+    found = PRIVATE.match(url)
     if found is None:
         return url
     return url[: found.end()] + ("/:token" if url[found.end() :].strip("/") else "")

@@ -66,6 +66,12 @@ def test_the_visitor_is_looked_up_by_cart_checkout_and_order_in_this_order() -> 
     assert "Z2Nw" not in "".join(who.keys)  # the token opens the cart
 
 
+def test_a_carts_token_counts_without_its_key() -> None:
+    """Admin GraphQL gives it as the cart's id in the storefront is written, with the key that opens it."""
+    with_key = read("order", order(cart_token="Z2NwLXVzLWNlbnRyYWwxOjAx?key=open-sesame"))
+    assert with_key == read("order", order())
+
+
 def test_47_an_order_that_no_pixel_has_seen_has_the_same_visitor_each_time() -> None:
     first, again = (read("order", order(customer=None))[0]["record"]["anonymous_id"] for _ in range(2))
     assert first == again

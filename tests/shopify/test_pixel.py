@@ -349,8 +349,11 @@ PRIVATE = [
     ("/checkouts/cn/Z2NwLX/information?key=1", "https://shop.example/checkouts/:token"),
     ("/fr/checkouts/c/abc", "https://shop.example/fr/checkouts/:token"),
     ("/12345/orders/0a1b2c", "https://shop.example/12345/orders/:token"),
-    ("/account/orders/0a1b2c?x=1", "https://shop.example/account/:token"),
+    ("/account/orders/0a1b2c?x=1", "https://shop.example/account/orders/:token"),
     ("/account", "https://shop.example/account"),
+    ("/cart/c/abc?key=1", "https://shop.example/cart/:token"),
+    ("/gift_cards/1/abc", "https://shop.example/gift_cards/:token"),
+    ("/customer_authentication/x", "https://shop.example/customer_authentication/:token"),
 ]
 
 
@@ -358,6 +361,12 @@ PRIVATE = [
 def test_addresses_of_a_visitors_own_pages_are_cut(path: str, shown: str) -> None:
     (made,) = visit("checkout_started", {}, page=page(path, title="Jane's order"), settings={"steps": True})
     assert made["context"]["page"] == {"url": shown}
+
+
+@pytest.mark.parametrize("path", ["/collections/account", "/products/orders", "/blogs/news/apps", "/pages/cart"])
+def test_addresses_of_the_shops_pages_are_not_cut(path: str) -> None:
+    (made,) = visit("checkout_started", {}, page=page(path), settings={"steps": True})
+    assert made["context"]["page"] == {"url": f"https://shop.example{path}", "title": "Demo"}
 
 
 def test_strange_ids_are_not_shown() -> None:
