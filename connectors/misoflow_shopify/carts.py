@@ -19,35 +19,34 @@ MOST_LINES = 250
 
 
 def cart(config: ShopifyConfig, data: Json, received: datetime | None) -> Outputs:
-    """Asks for the comparison: ``<hash>@<ms>@<variant>:<quantity>,…``, as ``fetch`` alone has a memory."""
+    """Asks for the comparison: ``<hash>@<ms>@<product id>:<quantity>,…``, as ``fetch`` alone has a memory."""
     if config.carts != "webhooks":
         return [Skip("carts come from the pixel here (carts)")]
     moment = moment_of(data["at"]) or received
     if moment is None:
         return [Skip("the cart has no time")]
-    lines = ",".join(f"{variant}:{count}" for variant, count in sorted(data["lines"].items())[:MOST_LINES])
+    counts: dict[str, int] = {}
+    for line in data["lines"]:
+        if (named := line["product" if config.group_mode == "product" else "variant"]) is not None:
+            counts[named] = counts.get(named, 0) + line["quantity"]
+    lines = ",".join(f"{named}:{count}" for named, count in sorted(counts.items())[:MOST_LINES])
     return [Fetch("cart", f"{data['cart']}@{ms_of(moment)}@{lines}")]
 
 
-def cart_changed(config: ShopifyConfig, data: Json) -> Outputs:
-    """What the comparison found: lists of (variant, product or None, quantity)."""
+def cart_changed(data: Json) -> Outputs:
+    """What the comparison found: lists of (id of a product of Miso's, its group or None, quantity)."""
     common: Json = {
         **of_cart(data["shop"], data["cart"], data["customer"]),
         "timestamp": with_ms(data["at"]),
         "context": {"custom_context": {"shop": data["shop"], "cart": data["cart"]}},
     }
     made: Outputs = []
-    for variant, product, quantity in data["added"]:
-        if products := _products(config, variant, product):
-            made.append(AddToCart(**products, quantities=[quantity], **common))
-    for variant, product, _ in data["removed"]:
-        if products := _products(config, variant, product):
-            made.append(RemoveFromCart(**products, **common))
+    for named, group, quantity in data["added"]:
+        made.append(AddToCart(**_products(named, group), quantities=[quantity], **common))
+    for named, group, _ in data["removed"]:
+        made.append(RemoveFromCart(**_products(named, group), **common))
     return made or [Skip("nothing was added or removed")]
 
 
-def _products(config: ShopifyConfig, variant: Any, product: Any) -> Json:
-    """The ids of one line; nothing where its product is needed and not known."""
-    if config.group_mode == "product":
-        return {"product_ids": [product]} if product is not None else {}
-    return {"product_ids": [variant], **({"product_group_ids": [product]} if product is not None else {})}
+def _products(named: Any, group: Any) -> Json:
+    return {"product_ids": [named], **({"product_group_ids": [group]} if group is not None else {})}

@@ -72,7 +72,7 @@ OBJECTS: dict[str, Row] = {
     ),
     "customer": Row(_with(people.customer), "customers/create, customers/update", "user", "no name, no address"),
     "cart": Row(carts.cart, "carts/create, carts/update", "nothing", 'with `carts = "webhooks"`: compared'),
-    "cart_changed": Row(_with(carts.cart_changed), "a cart, compared", "add_to_cart, remove_from_cart"),
+    "cart_changed": Row(_only(carts.cart_changed), "a cart, compared", "add_to_cart, remove_from_cart"),
 }
 THIN: dict[str, Row] = {
     "product_touched": Row(

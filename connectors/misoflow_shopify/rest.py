@@ -150,9 +150,9 @@ def cart(shop: str, body: Json) -> Json:
     token = token_of(body.get("token")) or token_of(body.get("id"))
     if token is None:
         raise Reject("the cart has no token", "$.token")
-    counts: dict[str, int] = {}
-    for item in listing(body.get("line_items")):
-        variant, quantity = id_of(item.get("variant_id")), count_of(item.get("quantity"))
-        if variant is not None and quantity:
-            counts[variant] = counts.get(variant, 0) + quantity
-    return {"shop": shop, "cart": hashed(shop, token), "at": time_of(body.get("updated_at")), "lines": counts}
+    lines = [
+        {"variant": variant, "product": id_of(item.get("product_id")), "quantity": quantity}
+        for item in listing(body.get("line_items"))
+        if (variant := id_of(item.get("variant_id"))) and (quantity := count_of(item.get("quantity")))
+    ]
+    return {"shop": shop, "cart": hashed(shop, token), "at": time_of(body.get("updated_at")), "lines": lines}
