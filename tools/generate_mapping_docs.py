@@ -23,6 +23,8 @@ from misoflow_segment.archive import NOT_FOR_US, UNREADABLE
 from misoflow_segment.config import PageRule, SegmentConfig
 from misoflow_segment.mapping import CALLS, MALFORMED, TRACKS, Row
 from misoflow_segment.names import BEYOND, SPEC, VIDEO, spellings
+from misoflow_shopify import mapping as shopify
+from misoflow_shopify.config import ShopifyConfig
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
@@ -155,6 +157,21 @@ def http_blocks() -> dict[str, str]:
     return {"settings": settings_table(HttpConfig)}
 
 
+def shopify_table(head: str, rows: dict[str, shopify.Row]) -> str:
+    lines = [f"| {head} | topic | Miso | notes |", "|---|---|---|---|"]
+    lines += [f"| {row.source} | {topic} | {row.becomes} | {row.note} |" for topic, row in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def shopify_blocks() -> dict[str, str]:
+    return {
+        "webhooks": shopify_table("Shopify", shopify.THIN),
+        "objects": shopify_table("Shopify", shopify.OBJECTS),
+        "pixel": shopify_table("pixel", shopify.PIXEL),
+        "settings": settings_table(ShopifyConfig),
+    }
+
+
 def segment_blocks() -> dict[str, str]:
     """Marker -> the Markdown that belongs between it and its end."""
     return {
@@ -205,6 +222,7 @@ PAGES: dict[Path, Callable[[], dict[str, str]]] = {
     DOCS / "mixpanel.md": mixpanel_blocks,
     DOCS / "files.md": files_blocks,
     DOCS / "http.md": http_blocks,
+    DOCS / "shopify.md": shopify_blocks,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import timedelta
 
 from misoflow import (
@@ -11,15 +11,25 @@ from misoflow import (
     Event,
     Installable,
     Installed,
+    Page,
+    Problem,
     Record,
-    Reject,
     Reply,
+    Request,
     Route,
+    Slice,
     Stream,
     Visit,
 )
 
+from misoflow_shopify import checking, deliveries, mapping, oauth, pixel, samples, setup, signature
+from misoflow_shopify.admin import Admin
+from misoflow_shopify.bulk import Bulk
 from misoflow_shopify.config import ShopifyConfig
+from misoflow_shopify.history import History
+from misoflow_shopify.link import Link
+from misoflow_shopify.reading import Reader
+from misoflow_shopify.tokens import ClientCredentials, OfflineTokens, StoredTokens
 
 KEEP = (
     *("x-shopify-topic", "x-shopify-shop-domain", "x-shopify-api-version", "x-shopify-webhook-id"),
@@ -33,7 +43,7 @@ PIXEL_BYTES = 64 * 1024
 class Shopify(Connector[ShopifyConfig], Installable):
     """All shops of one app; or with ``shop`` set, that one."""
 
-    topics = ()
+    topics = tuple(mapping.ROWS)
     lifecycle = ("uninstalled", "redact_customer", "redact_shop", "data_request")
     streams = {  # noqa: RUF012 (the base's type)
         "catalog": Stream(timedelta(days=1), poll=True, every=timedelta(days=1)),
@@ -55,14 +65,61 @@ class Shopify(Connector[ShopifyConfig], Installable):
         ),
     )
 
+    def __init__(self, config: ShopifyConfig) -> None:
+        super().__init__(config)
+        self.template = config.shop is None
+        self.link = Link(self)
+        self.tokens: StoredTokens = OfflineTokens(self.link) if config.shop is None else ClientCredentials(self.link)
+        self.admin = Admin(self.link, self.tokens)
+        self.bulk = Bulk(self.link, self.admin)
+        self.reader = Reader(self)
+
+    def verify(self, request: Request) -> None:
+        """Webhooks by their signature, the pixel by its key; what a visitor has not agreed to is Unwanted."""
+        if request.channel == pixel.CHANNEL:
+            pixel.check(request, self.config)
+        else:
+            secrets = [secret.get_secret_value().encode() for secret in self.config.client_secret]
+            signature.check(request, secrets, self.config.shop)
+
+    def events(self, request: Request) -> Iterable[Event]:
+        """Objects as neutral data, or thin events that say which object is to be read."""
+        return pixel.events(request) if request.channel == pixel.CHANNEL else deliveries.events(request)
+
     def translate(self, event: Event) -> Iterable[Record | Effect]:
-        raise Reject("not written yet")
+        """By the mapping table."""
+        return mapping.translated(self.config, event)
+
+    def tenant(self, request: Request) -> str:
+        """The shop of a verified delivery; "" where the instance is that shop's."""
+        if self.config.shop is not None:
+            return ""
+        return pixel.shop_of(request, self.config) if request.channel == pixel.CHANNEL else signature.shop_of(request)
+
+    def sample(self, topic: str) -> Request:
+        """A delivery of that topic as Shopify or the pixel would send it; LookupError for what is only read."""
+        return samples.request_for(self.config, topic)
 
     def visit(self, visit: Visit) -> Reply:
-        raise Reject("not written yet")
+        """The app's address, Shopify's consent, the way back from it, and pages inside the admin."""
+        return oauth.reply(self.config, visit)
 
     async def install(self, grant: Mapping[str, str]) -> Installed:
-        return Installed()
+        """Tokens, what the shop granted, webhooks and the pixel; what is missing is made again."""
+        return await setup.installed(self, grant)
 
     async def uninstall(self) -> None:
-        return None
+        """The tokens are dead at Shopify already."""
+        await self.tokens.forget()
+
+    def backfill(self, part: Slice) -> AsyncIterator[Page]:
+        """The catalogue, orders and customers by bulk operations; what changed lately by queries."""
+        return History(self).pages(part)
+
+    async def fetch(self, kind: str, ref: str) -> list[Event]:
+        """One object, whole, as the events of its kind."""
+        return await self.reader.fetch(kind, ref)
+
+    async def check(self) -> list[Problem]:
+        """What the settings tell; of a custom app's shop also whether it answers."""
+        return await checking.problems(self)

@@ -42,6 +42,17 @@ def pixel_key(config: ShopifyConfig, shop: str) -> str:
 
 def shop_of_key(config: ShopifyConfig, key: str) -> str | None:
     """The shop of a public key made with any of our secrets, else None."""
+    shop = shop_named(key)
+    if shop is None:
+        return None
+    code = key.lower().rpartition("-")[2].encode()
+    ours = [_mac(secret.get_secret_value(), shop).encode() for secret in config.client_secret]
+    good = [hmac.compare_digest(one, code) for one in ours]
+    return shop if any(good) else None
+
+
+def shop_named(key: str) -> str | None:
+    """The shop that a public key names, whoever made it; None where it is no key."""
     kind, _, rest = key.lower().partition("-")
     name, _, code = rest.partition("-")
     if kind != "pk" or not name or not code:
@@ -50,9 +61,7 @@ def shop_of_key(config: ShopifyConfig, key: str) -> str | None:
         shop = base64.b32decode(name.upper() + "=" * (-len(name) % 8)).decode("ascii")
     except (binascii.Error, ValueError):
         return None
-    ours = [_mac(secret.get_secret_value(), shop).encode() for secret in config.client_secret]
-    good = [hmac.compare_digest(one, code.encode()) for one in ours]
-    return shop if any(good) and is_shop(shop) else None
+    return shop if is_shop(shop) else None
 
 
 def _mac(secret: str, shop: str) -> str:

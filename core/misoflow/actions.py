@@ -30,6 +30,7 @@ class Actions:
             "dead.retry": self.dead_retry,
             "dead.discard": self.dead_discard,
             "forget": self.forget,
+            "erase.install": self.erase_install,
             "replay": self.replay,
             "recount": self.recount,
             "backfill.start": self.backfill_start,
@@ -71,12 +72,15 @@ class Actions:
         return {"resumed": instance or miso}
 
     async def dead_retry(self, ids: list[int] | None = None, instance: str | None = None) -> dict[str, Any]:
-        """Dead letters through today's code: the numbers given, or all of an instance, or all."""
+        """Dead letters through today's code: the numbers given, or all of an instance, or all.
+
+        Naming a number agrees to what its reason asks about, such as the removal of many products.
+        """
         states: dict[str, int] = {}
         tried = 0
         async for letters in self._letters(ids, instance):
             tried += len(letters)
-            for state, n in (await self._engine.intake.retry(letters)).items():
+            for state, n in (await self._engine.intake.retry(letters, agreed=ids is not None)).items():
                 states[state] = states.get(state, 0) + n
         if ids is not None and tried < len(ids):
             raise ActionError(f"{len(ids) - tried} of these numbers are no dead letters; see: misoflow dead list")
@@ -113,6 +117,10 @@ class Actions:
                 erased[name] = erased.get(name, 0) + await engine.store.run(_forget, name, who, user_id, now_ms())
             engine.senders[name].wake()
         return {"users": len(users), "erased_events": erased, "queued_at_miso": names}
+
+    async def erase_install(self, instance: str) -> dict[str, Any]:
+        """Erase an install, here and at Miso; it goes on by itself from here."""
+        return {"erasing": instance, "erasure": await self._engine.purging.ask(instance)}
 
     async def replay(
         self, instance: str | None = None, start: int = 0, end: int = 2**62, dry_run: bool = False

@@ -34,7 +34,16 @@ from misoflow.records import (
 )
 
 Kind = Literal["interactions", "products", "users"]
-_encode = msgspec.json.Encoder().encode
+
+
+def _late(value: Any) -> str:
+    """A text that is bound late (``aliased``) as its default; msgspec writes no subclass of ``str`` by itself."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError("not a value of a record")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_late).encode
 _CLASSES: list[type] = [*INTERACTIONS.values(), Product, User, ForgetUser, RemoveProduct, RemoveUser]
 _DECODE: dict[type, Callable[[bytes], Any]] = {cls: msgspec.json.Decoder(cls).decode for cls in _CLASSES}
 _DECODE_KIND: dict[str, Callable[[bytes], Any]] = {

@@ -24,11 +24,13 @@ from misoflow.errors import ConfigError
 from misoflow.fetches import Fetcher
 from misoflow.http import Http
 from misoflow.inbox import InboxReader
+from misoflow.installer import Installer
 from misoflow.instances import Instance, Instances
 from misoflow.intake import Intake
 from misoflow.maintenance import Maintenance
 from misoflow.miso import Miso
 from misoflow.pipeline import Translator, describe, event_hash, pack_event, unpack
+from misoflow.purging import Purging
 from misoflow.schedule import Schedule
 from misoflow.state import StoredState
 from misoflow.store import Store, StoreUnavailable, events, slices
@@ -90,8 +92,10 @@ class Engine:
         self.intake.committed = self._wake_senders
         self.fetcher = Fetcher(self.store, self.instances, self.intake, self.raws_of)
         self.backfills = Backfills(self)
+        self.installer = Installer(self)
         self.schedule = Schedule(self)
         self.maintenance = Maintenance(self)
+        self.purging = Purging(self)
         self.actions = Actions(self)
         self.stopping = asyncio.Event()
         self.trouble = Trouble()
@@ -171,14 +175,17 @@ class Engine:
     async def run(self, ready: Callable[[], None] | None = None) -> None:
         """Work until ``stopping`` is set, then drain within [engine] drain_seconds."""
         await self.start()
+        await self.installer.start()
         control = ControlServer(self.settings.data, self.actions)
         await control.start()
         senders = [asyncio.create_task(sender.run()) for sender in self.senders.values()]
         loops = [
             asyncio.create_task(self._intake_loop()),
             asyncio.create_task(self.maintenance.run(self.stopping)),
+            asyncio.create_task(self.purging.run(self.stopping)),
             asyncio.create_task(self.fetcher.run(self.stopping)),
             asyncio.create_task(self.backfills.run(self.stopping)),
+            asyncio.create_task(self.installer.run(self.stopping)),
             asyncio.create_task(self.schedule.run(self.stopping)),
             asyncio.create_task(self._beat()),
         ]

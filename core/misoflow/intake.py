@@ -13,9 +13,10 @@ from misoflow.clock import now_ms
 from misoflow.connector import Event
 from misoflow.crash import point
 from misoflow.inbox import Delivery, InboxReader
+from misoflow.installable import Installable
 from misoflow.instances import Instance, Instances
-from misoflow.pipeline import Translator, event_hash, from_ms, pack_events, split, stamped, to_ms, unpack
-from misoflow.store import Store, control, events, slices
+from misoflow.pipeline import INSTALL, Translator, event_hash, from_ms, pack_events, split, stamped, to_ms, unpack
+from misoflow.store import Store, control, events, installs, slices
 from misoflow.store.values import Chunk, DeadLetter, Known, Outcome, PageMark
 from misoflow.suspects import Suspects
 
@@ -87,6 +88,8 @@ class Intake:
         self.busy = False
         """Live deliveries are coming in; history waits a little."""
         self.paused: set[str] = set()
+        self.active: set[str] = set()
+        """Installs whose events count."""
         self.offset = 0
         self.beat: Callable[[], None] = lambda: None
         """Called between slices of work; the watchdog's sign of life."""
@@ -101,8 +104,13 @@ class Intake:
     async def refresh(self) -> None:
         """Take over what a person or a connector decided about instances."""
         self.paused = {stop.name for stop in await self._store.run(control.paused)}
+        self.active = await self._store.run(installs.active)
         for instance, topic, _, _ in await self._store.run(control.circuits):
             self.circuit.open.add((instance, topic))
+
+    def forget_links(self) -> None:
+        """Remember no longer which pairs of ids the store knows: those of an erased install are gone from it."""
+        self._links.clear()
 
     def is_paused(self, name: str) -> bool:
         """An install is paused with its template."""
@@ -163,12 +171,15 @@ class Intake:
         await self._commit(chunk)
         return bool(chunk.outcomes)
 
-    async def retry(self, letters: list[DeadLetter]) -> dict[str, int]:
-        """Dead letters through today's code; returns how many of them are now in which state."""
-        async with self._one_at_a_time:
-            return await self._retry(letters)
+    async def retry(self, letters: list[DeadLetter], *, agreed: bool = False) -> dict[str, int]:
+        """Dead letters through today's code; returns how many of them are now in which state.
 
-    async def _retry(self, letters: list[DeadLetter]) -> dict[str, int]:
+        ``agreed``: a person named these letters, and so agrees to what they ask for.
+        """
+        async with self._one_at_a_time:
+            return await self._retry(letters, agreed)
+
+    async def _retry(self, letters: list[DeadLetter], agreed: bool) -> dict[str, int]:
         chunk = Chunk(now=now_ms())
         seen: set[tuple[str, bytes]] = set()
         untried = 0
@@ -194,6 +205,7 @@ class Intake:
                 key = (instance.name, event_hash(instance.name, event.id))
                 before_ = known.get(key)
                 made = self._one(chunk, instance, event, letter.delivery, before_, key[1], anyway=True)
+                made.agreed = agreed
                 self._admit(chunk, made, before_, seen)
         await self._commit(chunk)
         states = Counter(made.state for made in chunk.outcomes)
@@ -266,17 +278,28 @@ class Intake:
         if chunk.offset is not None:
             self.offset = chunk.offset
         self.paused |= {name for name, _, _ in chunk.pauses}
+        if any(made.life for made in chunk.outcomes):
+            await self.refresh()
         self.committed()
 
     def _split(self, chunk: Chunk, delivery: Delivery) -> list[tuple[Instance, Event, int]]:
+        if delivery.events == []:  # all of it is erased, and perhaps the install it was for
+            return []
         instance = self._instances.get(delivery.instance)
         if delivery.request is None:
             log.error("delivery %d is damaged on disk and lost; run: misoflow repair", delivery.id)
             return []
-        if instance is None or self.is_paused(delivery.instance):
+        if instance is None:
+            chunk.held.append((delivery.id, delivery.instance))
+            return []
+        paused = self.is_paused(delivery.instance)
+        if paused and not isinstance(instance.connector, Installable):
             chunk.held.append((delivery.id, delivery.instance))
             return []
         found, why = self._events(instance, delivery)
+        if paused and (why is not None or not all(_of_the_install(instance, event.topic) for event in found)):
+            chunk.held.append((delivery.id, delivery.instance))
+            return []
         if why is not None:
             chunk.outcomes.append(self._translator.undecodable(instance, delivery.request, delivery.id, why))
         return [(instance, event, delivery.id) for event in found]
@@ -344,6 +367,15 @@ class Intake:
             )
         if not anyway and self.suspects.condemned(digest):
             return self._poison(chunk, instance, event, delivery)
+        if event.topic == INSTALL:
+            self.active.add(instance.name)
+        elif self._left(instance) and not _of_the_install(instance, event.topic):
+            received = to_ms(event.received_at)
+            return Outcome(
+                *(instance.name, instance.env, digest, event.topic, received, delivery),
+                state="skipped",
+                reason=installs.GONE,
+            )
         confirmed = before.confirmed if before is not None else frozenset()
         self.suspects.at(digest)
         made, disconnect = self._translator.outcome(instance, event, delivery, confirmed=confirmed, digest=digest)
@@ -354,6 +386,11 @@ class Intake:
         if self.circuit.note(instance.name, event.topic, rejected):
             self._trip(chunk, instance.name, event.topic, made.reason)
         return made
+
+    def _left(self, instance: Instance) -> bool:
+        """Whether it is an install that is not there (any more, or yet)."""
+        installable = "/" in instance.name and isinstance(instance.connector, Installable)
+        return installable and instance.name not in self.active
 
     def _poison(self, chunk: Chunk, instance: Instance, event: Event, delivery: int) -> Outcome:
         made = self._translator.poison(instance, event, delivery)
@@ -393,9 +430,15 @@ class Intake:
         chunk.outcomes.append(made)
 
 
+def _of_the_install(instance: Instance, topic: str) -> bool:
+    """Whether it is about the install itself: such events count whatever state it is in."""
+    return topic == INSTALL or (isinstance(instance.connector, Installable) and topic in instance.connector.lifecycle)
+
+
 def _under_way(made: Outcome) -> bool:
     """Miso may still refuse something of it, or its topic is held."""
-    return made.state == "pending" and bool(made.held or made.pieces or made.parts or made.fetches)
+    made_of = (made.held, made.pieces, made.parts, made.fetches, made.groups, made.absents)
+    return made.state == "pending" and any(made_of)
 
 
 def _delivery_hash(delivery: Delivery) -> bytes:

@@ -11,7 +11,7 @@ from misoflow.crash import point
 from misoflow.inbox import seal_delivery
 from misoflow.instances import DAY_MS
 from misoflow.pipeline import event_hash, unpack
-from misoflow.store import StoreUnavailable, listings, scrubs, slices
+from misoflow.store import StoreUnavailable, groups, late, listings, scrubs, slices
 from misoflow.store.events import prune
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ log = logging.getLogger("misoflow.work")
 EVERY_SECONDS = 1.0
 PRUNE_EVERY = 60
 PRUNE_ROWS = 5000
+ALIAS_DAYS = 30
+"""How long an alias is known after it was last bound."""
 
 
 class Maintenance:
@@ -49,17 +51,22 @@ class Maintenance:
     async def step(self) -> None:
         """Empty what lists no longer hold, release records whose alias is late, erase people from raw deliveries."""
         engine = self._engine
-        while await engine.store.run(listings.sweep, now_ms()):
+        while await engine.store.run(listings.sweep, now_ms()) or await engine.store.run(groups.sweep):
             engine.intake.committed()
-        late = await engine.store.run(scrubs.due_late, now_ms())
-        raws = await engine.raws_of([event for _, event in late]) if late else {}
-        for row, _ in late:
-            await engine.store.run(scrubs.release, row, lambda event: raws.get(event, b""), now_ms())
+        waiting = await engine.store.run(late.due, now_ms())
+        raws = await engine.raws_of([event for _, event in waiting]) if waiting else {}
+        for row, event in waiting:
+            await engine.store.run(scrubs.release, row, event, lambda event: raws.get(event, b""), now_ms())
         scrubbed = await engine.store.run(scrubs.deliveries)
         for page in [-delivery for delivery in scrubbed if delivery < 0]:
             await self._scrub_page(page)
-        for delivery in engine.inbox.get([delivery for delivery in scrubbed if delivery > 0]):
-            await self._scrub(delivery.id)
+        found = engine.inbox.get([delivery for delivery in scrubbed if delivery > 0])
+        for delivery in found:
+            if delivery.events != []:
+                await self._scrub(delivery.id)
+        # those that are gone or blanked hold nobody any more, and must not hold up the inbox's pruning
+        held = {delivery.id for delivery in found if delivery.events != []}
+        await engine.store.run(scrubs.needless, [row for row in scrubbed if row > 0 and row not in held])
         applied = await engine.store.run(scrubs.rewritten)
         done = [row for row, body in applied if engine.inbox.holds(row, body)]
         if done:
@@ -108,3 +115,4 @@ class Maintenance:
             seen_before=seen,
             limit=PRUNE_ROWS,
         )
+        await engine.store.run(late.prune, now - ALIAS_DAYS * DAY_MS, PRUNE_ROWS)

@@ -12,17 +12,33 @@ import traceback
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from misoflow.connector import Event, Request
-from misoflow.effects import Alias, Disconnect, Fetch, LateId, Latest, Listing, Merge, Once, Skip
+from misoflow.effects import (
+    Absent,
+    Alias,
+    Disconnect,
+    Erase,
+    Fetch,
+    Group,
+    Known,
+    LateId,
+    Latest,
+    Listing,
+    Merge,
+    Once,
+    Pull,
+    Skip,
+)
 from misoflow.encode import encode
 from misoflow.errors import Reject
 from misoflow.instances import Instance
 from misoflow.records import INTERACTIONS, ForgetUser, Interaction, Product, Record, RemoveProduct, RemoveUser, User
-from misoflow.store.values import Outcome, Part, Piece, record_digest
+from misoflow.store.keyed import GROUP
+from misoflow.store.values import Ask, GroupOf, Late, Life, Outcome, Part, Piece, record_digest
 from misoflow.vault import Vault
 
 DATA_ERRORS = (
@@ -36,9 +52,12 @@ KINDS: dict[type, str] = {cls: kind for kind, cls in INTERACTIONS.items()}
 HOOKED_AWAY = "the instance's hook dropped it"
 MOST_EVENTS, MOST_RECORDS = 500_000, 100_000
 """Of one delivery and of one event: a generator without an end must not fill the memory before the watchdog comes."""
+MOST_SECONDS = 30 * 86_400
 TOO_MANY = f"the event becomes more than {MOST_RECORDS:,} records"
 DELIVERY = "delivery"
 """The topic under which a delivery that cannot be split is accounted for."""
+INSTALL = "install"
+"""Channel and topic of what a click to install brought; not for connectors."""
 
 
 class Packed(msgspec.Struct, omit_defaults=True):
@@ -144,6 +163,8 @@ def event_hash(instance: str, event_id: str) -> bytes:
 
 def split(instance: Instance, request: Request) -> tuple[list[Event], tuple[str, str, bool] | None]:
     """A delivery's events, and (reason, path, bug) if it could not be split (then there are no events)."""
+    if request.channel == INSTALL:
+        return [_click(request)], None
     try:
         found = islice(instance.connector.events(request), MOST_EVENTS + 1)
         events = [stamped(event, request.received_at) for event in found]
@@ -154,6 +175,12 @@ def split(instance: Instance, request: Request) -> tuple[list[Event], tuple[str,
         return [], (plain(error.reason), plain(error.path), False)
     except BaseException as error:
         return [], (describe(error), "$", not isinstance(error, DATA_ERRORS))
+
+
+def _click(request: Request) -> Event:
+    """The event of a click; the same grant twice is the same event."""
+    digest = hashlib.blake2b(request.body, digest_size=16).hexdigest()
+    return Event(f"{INSTALL}/{digest}", INSTALL, request.json(), request.received_at)
 
 
 def stamped(event: Event, moment: datetime | None) -> Event:
@@ -234,6 +261,9 @@ class Translator:
             at=received,
         )
         work = _Event(self._vault, instance, event, made)
+        if event.topic == INSTALL:
+            made.life = [Life("connect", received, msgspec.json.encode(event.data))]
+            return made, None
         try:
             hooked = instance.hooked(event)
             if not hooked:
@@ -247,10 +277,12 @@ class Translator:
         except BaseException as error:
             bug = not isinstance(error, DATA_ERRORS)
             self._die(made, event, describe(error), "$", "bug" if bug else "reject")
+        if made.state == "pending" and (made.absents or delivery == 0):
+            made.raw = pack_event(event)
         if confirmed and made.state == "pending":
             had = bool(made.pieces)
             made.pieces = [piece for piece in made.pieces if record_digest(piece.body) not in confirmed]
-            if had and not (made.pieces or made.parts or made.fetches):
+            if had and not (made.pieces or made.parts or made.fetches or made.groups or made.absents):
                 made.state = "delivered"
         return made, work.disconnect
 
@@ -267,7 +299,8 @@ class Translator:
         made.state, made.reason, made.path, made.dead_kind = "dead", reason, path, kind
         made.raw = pack_event(event)
         made.pieces, made.parts, made.fetches, made.aliases, made.forget = [], [], [], [], []
-        made.links, made.listings = [], []
+        made.links, made.listings, made.groups, made.absents, made.pulls, made.people = [], [], [], [], [], []
+        made.life = []
 
 
 class _Event:
@@ -290,41 +323,86 @@ class _Event:
             return
         made, instance = self._made, self._instance
         match output:
-            case Once(key, record, shared, _):
-                self._record(record, claim=_scope(made.env if shared else instance.name, "once", key))
+            case Once(key, record, shared, also):
+                where = made.env if shared else instance.name
+                self._record(record, _scope(where, "once", key), tuple(_scope(where, "once", one) for one in also))
             case Latest(key, version, record):
-                self._part(record, key, version, whole=True)
+                self._keep(self._part(record, key, version, whole=True))
             case Merge(_, source, part, version, remove, unite, listing):
-                self._part(part, source, version, remove=remove, unite=unite, listing=listing)
+                made_part = self._part(part, source, version, remove=remove, unite=unite)
+                _texts(listing or "")
+                made_part.listing = listing
+                self._keep(made_part)
+            case Group(name, version, records):
+                self._group(name, version, records)
+            case Known(record, Fetch(kind, ref, after) as fetch):
+                _texts(kind, ref)
+                _seconds(after)
+                self._interaction(record, None, known=fetch)
+            case _ if not self._asked(output):
+                self._record(output)
+
+    def _asked(self, output: Any) -> bool:
+        """An effect without a record: what the engine is asked to do. False if it is none."""
+        made = self._made
+        match output:
             case Listing(source, run, page, pages):
                 _texts(source, run)
                 if type(page) is not int or type(pages) is not int:
                     raise TypeError("the pages of a listing must be numbers")
                 made.listings.append(output)
-            case Fetch(kind, ref, _):
+            case Absent(prefix, version):
+                _texts(prefix)
+                _moment(version)
+                made.absents.append(output)
+            case Fetch(kind, ref, after):
                 _texts(kind, ref)
-                made.fetches.append((kind, ref))
+                _seconds(after)
+                made.fetches.append(output)
+            case Pull(stream, after):
+                _texts(stream)
+                _seconds(after)
+                made.pulls.append(output)
             case Alias(key, anonymous_id):
                 _texts(anonymous_id)
-                made.aliases.append((_scope(instance.name, "alias", key), anonymous_id))
-            case Disconnect(reason, _):
-                self.disconnect = plain(reason)
+                made.aliases.append((_scope(self._instance.name, "alias", key), anonymous_id))
+            case Disconnect(reason, at):
+                self._end("end", plain(reason), at)
+            case Erase(at):
+                self._end("erase", "the platform asked to erase everything", at)
             case Skip(reason):
                 made.reason = made.reason or reason
             case _:
-                self._record(output)
+                return False
+        return True
 
-    def _record(self, record: Record, claim: bytes | None = None) -> None:
+    def _end(self, what: Literal["end", "erase"], reason: str, at: datetime | None) -> None:
+        """Of an install; a plain instance is paused, and erased by a person only."""
+        if "/" in self._instance.name:
+            moment = to_ms(at) if at is not None else self._made.received
+            self._made.life.append(Life(what, moment, reason=reason))
+        else:
+            self.disconnect = reason
+
+    def _record(self, record: Record, claim: bytes | None = None, also: tuple[bytes, ...] = ()) -> None:
         if isinstance(record, ForgetUser):
             encode(record)
             user_id = self._instance.user_id(record.user_id)
             self._made.forget.append((self._vault.keyed_hash(b"u:" + user_id.encode()), user_id))
         elif isinstance(record, Product | User | RemoveProduct | RemoveUser):
-            self._part(record, "", self._made.received, whole=True, claim=claim)
+            part = self._part(record, "", self._made.received, whole=True)
+            part.claim, part.also = claim, also
+            self._keep(part)
         else:
-            self._interaction(record, claim)
+            self._interaction(record, claim, also)
 
-    def _interaction(self, given: Interaction, claim: bytes | None) -> None:
+    def _interaction(
+        self,
+        given: Interaction,
+        claim: bytes | None,
+        also: tuple[bytes, ...] = (),
+        known: Fetch | None = None,
+    ) -> None:
         made, instance = self._made, self._instance
         kind = KINDS[type(given)]
         ordinal = self._ordinals.get(kind, 0)
@@ -335,21 +413,45 @@ class _Event:
             made.reason = made.reason or f"this instance drops {kind}"
             return
         record: Any = copy_of(given)  # the connector may keep its own
-        late = record.anonymous_id.keys[0] if type(record.anonymous_id) is LateId else None
-        if late is not None:
-            record.anonymous_id = str(record.anonymous_id) or None
+        late = self._late(record)
         if record.user_id:
             record.user_id = instance.user_id(record.user_id)
         context: Any = record.context or {}
         custom = context.get("custom_context") or {}
         uuid = instance.uuid(self._event.id, kind, ordinal)
         record.context = {**context, "custom_context": {**custom, "uuid": uuid}}
-        body = encode(record, late=late is not None)
+        body = encode(record, late=bool(late) and late[0].field == "anonymous_id")
         self._identify(record.user_id, record.anonymous_id)
         if isinstance(record.timestamp, str):
             made.at = to_ms(datetime.fromisoformat(record.timestamp))
-        waits = None if late is None else _scope(instance.name, "alias", late)
-        made.pieces.append(Piece(body, claim, waits))
+        made.pieces.append(Piece(body, claim, late, also, self._ask(record, known) if known is not None else None))
+
+    def _late(self, record: Any) -> tuple[Late, ...]:
+        """The fields that an alias names; what stands there in the record from now on is their defaults."""
+        identity, category = record.anonymous_id, getattr(record, "category", None)
+        found: tuple[Late, ...] = ()
+        if type(identity) is LateId:
+            record.anonymous_id = str(identity) or None
+            found = (Late("anonymous_id", self._aliases(identity)),)
+        if category and len(category) == 1 and type(category[0]) is LateId:
+            record.category = [str(category[0])] if category[0] else None
+            found += (Late("category", self._aliases(category[0])),)
+        return found
+
+    def _aliases(self, late: LateId) -> tuple[bytes, ...]:
+        return tuple(_scope(self._instance.name, "alias", key) for key in late.keys)
+
+    def _ask(self, record: Any, fetch: Fetch) -> Ask:
+        """What has to be known of an interaction that nobody vouches for."""
+        products = [self._product(one) for one in getattr(record, "product_ids", None) or ()]
+        families = [self._family(one) for one in getattr(record, "product_group_ids", None) or ()]
+        return Ask(fetch, tuple(products), tuple(families))
+
+    def _product(self, product_id: str) -> bytes:
+        return self._vault.keyed_hash(b"p:" + product_id.encode())
+
+    def _family(self, product_group_id: str) -> bytes:
+        return self._vault.keyed_hash(b"g:" + product_group_id.encode())
 
     def _identify(self, user_id: str | None, anonymous_id: str | None) -> None:
         made, keyed = self._made, self._vault.keyed_hash
@@ -358,6 +460,15 @@ class _Event:
         made.who = made.who or user or anonymous
         if user is not None and anonymous is not None:
             made.links.append((user, anonymous))
+        if user is not None and user_id is not None:
+            self._note("u", user, user_id)
+        if anonymous is not None and anonymous_id is not None:
+            self._note("a", anonymous, anonymous_id)
+
+    def _note(self, kind: str, who: bytes, plain_id: str) -> None:
+        """Of an install everybody is remembered whom Miso hears of: when it goes, they are deleted there."""
+        if self._instance.is_install:
+            self._made.people.append((who, kind, plain_id))
 
     def _part(
         self,
@@ -367,13 +478,11 @@ class _Event:
         *,
         remove: tuple[str, ...] = (),
         unite: tuple[str, ...] = (),
-        listing: str | None = None,
         whole: bool = False,
-        claim: bytes | None = None,
-    ) -> None:
-        if len(self._made.parts) >= MOST_RECORDS:
-            raise Reject(TOO_MANY)
-        _texts(source, listing or "", *remove, *unite)
+    ) -> Part:
+        _texts(source, *remove, *unite)
+        if source.startswith(GROUP):
+            raise ValueError("a source must not begin with a control character")
         if not isinstance(version, int | float | str):
             raise TypeError("the version of a part must be a number or a text")
         fields: dict[str, Any] = msgspec.json.decode(encode(record))
@@ -382,6 +491,7 @@ class _Event:
             record_id = fields["user_id"] = self._instance.user_id(record.user_id)
             key = self._vault.keyed_hash(b"u:" + record_id.encode())
             self._made.who = self._made.who or key
+            self._note("u", key, record_id)
             if isinstance(version, int):
                 self._made.at = version
             if isinstance(record, User) and isinstance(
@@ -391,14 +501,31 @@ class _Event:
             part = Part("user", key, record_id, source, version, {} if gone else fields, remove, whole, gone)
         else:
             record_id = record.product_id
-            key = self._vault.keyed_hash(b"p:" + record_id.encode())
+            key = self._product(record_id)
             part = Part("product", key, record_id, source, version, {} if gone else fields, remove, whole, gone)
-        part.claim, part.unite, part.listing = claim, unite, listing
+            group_id = record.product_group_id if isinstance(record, Product) else None
+            part.family = self._family(group_id) if group_id else None
+        part.unite = unite
         try:
             msgspec.msgpack.encode((version, fields))
         except OverflowError:
             raise Reject("a number is too large to be stored (beyond 64 bits)") from None
+        return part
+
+    def _keep(self, part: Part) -> None:
+        if len(self._made.parts) >= MOST_RECORDS:
+            raise Reject(TOO_MANY)
         self._made.parts.append(part)
+
+    def _group(self, name: str, version: int, records: tuple[Any, ...]) -> None:
+        _texts(name)
+        _moment(version)
+        if len(records) > MOST_RECORDS:
+            raise Reject(TOO_MANY)
+        for record in records:
+            if not isinstance(record, Product | User):
+                raise TypeError("a group holds products and users")
+        self._made.groups.append(GroupOf(name, version, [self._part(one, "", version, whole=True) for one in records]))
 
 
 def _texts(*values: str) -> None:
@@ -407,6 +534,22 @@ def _texts(*values: str) -> None:
         if not isinstance(value, str):
             raise TypeError("must be a text")
         value.encode()
+
+
+def _moment(version: object) -> None:
+    """TypeError or ValueError for what is no time in ms."""
+    if type(version) is not int:
+        raise TypeError("the version of a group must be a number of ms")
+    if not 0 <= version < 2**62:
+        raise ValueError("the version of a group is out of range")
+
+
+def _seconds(after: object) -> None:
+    """TypeError or ValueError for what nobody can wait for."""
+    if not isinstance(after, int | float) or isinstance(after, bool):
+        raise TypeError("after must be a number of seconds")
+    if not 0 <= after <= MOST_SECONDS:
+        raise ValueError("after must be 0 or more seconds, and at most 30 days")
 
 
 def _scope(*words: str) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 from misoflow.clock import now_ms, pause
 from misoflow.crontab import crontab
 from misoflow.errors import MisoflowError
+from misoflow.installable import Installable
 from misoflow.pipeline import from_ms
-from misoflow.store import StoreUnavailable, budgets, slices
+from misoflow.store import StoreUnavailable, budgets, installs, slices
 from misoflow.streams import StreamConfig, stream_of
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ class Timed:
     repull: timedelta | None = None
 
 
-def timed(instance: str, stream: str, config: StreamConfig) -> list[Timed]:
-    """The jobs of one stream."""
+def timed(instance: str, stream: str, config: StreamConfig, every: timedelta | None = None) -> list[Timed]:
+    """The jobs of one stream; ``every`` is what the connector wants where the settings say nothing."""
     name = f"{instance}/{stream}"
     found = []
     trigger = trigger_of(config)
+    if trigger is None and every is not None:
+        trigger = IntervalTrigger(seconds=int(every.total_seconds()), timezone=UTC)
     if trigger is not None:
         found.append(Timed(name, instance, stream, trigger))
     if config.repull is not None:
@@ -92,12 +95,18 @@ class Schedule:
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        self.jobs = [
-            job
-            for name, config in engine.settings.instances.items()
-            for stream, wanted in config.backfill.items()
-            for job in timed(name, stream, wanted)
-        ]
+        self.jobs = [job for name in engine.settings.instances for job in self._jobs(name)]
+
+    def _jobs(self, name: str) -> list[Timed]:
+        """Of what the settings say, and of what the connector wants by itself."""
+        wanted = self._engine.settings.instances[name].backfill
+        instance = self._engine.instances.get(name)
+        streams = {} if instance is None else instance.connector.streams
+        found = []
+        for stream in sorted({*wanted, *streams}):
+            every = stream_of(instance.connector, stream).every if instance is not None and stream in streams else None
+            found += timed(name, stream, wanted.get(stream) or StreamConfig(), every)
+        return found
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Keep time until the engine stops."""
@@ -134,11 +143,23 @@ class Schedule:
         return run
 
     async def due(self, job: Timed) -> str | None:
-        """Do what is due; the reason when nothing can be done. Idempotent: what is known is not sent again."""
+        """Do what is due; the reason when nothing can be done. Idempotent: what is known is not sent again.
+
+        A template's job is done for each of its installs.
+        """
         engine = self._engine
         instance = engine.instances.get(job.instance)
         if instance is None:
             return "the instance cannot start; run: misoflow check"
+        if "/" not in job.instance and isinstance(instance.connector, Installable) and instance.connector.template:
+            for one in await engine.store.run(installs.everyone):
+                if (
+                    one.state == "installed"
+                    and one.name.startswith(job.instance + "/")
+                    and job.stream not in one.without
+                ):
+                    await self.due(replace(job, instance=one.name))
+            return None
         if engine.intake.is_paused(job.instance):
             return "the instance is paused"
         going = [one for one in await engine.store.run(slices.open_jobs, job.instance) if one.stream == job.stream]

@@ -14,7 +14,8 @@ from misoflow.backfill.progress import progress
 from misoflow.clock import now_ms
 from misoflow.config import Settings
 from misoflow.inbox import InboxReader
-from misoflow.store import budgets, control, events, reader, slices
+from misoflow.store import budgets, control, events, installs, purge, reader, slices
+from misoflow.store.installs import Install
 from misoflow.store.tx import STATES, Tx
 from misoflow.store.values import DeadLetter
 from misoflow.vault import Vault
@@ -95,13 +96,28 @@ def _read_instances(tx: Tx, instances: dict[str, dict[str, Any]]) -> None:
         " FROM instances"
     ):
         instances.setdefault(name, _blank())["last_event"] = last
+    for name, finished in purge.erased(tx):
+        instances.setdefault(name, _blank())["state"] = "erased" if finished else "erasing"
     for stop in control.paused(tx):
         instances.setdefault(stop.name, _blank()).update(state="paused", reason=stop.reason, fix=stop.fix)
+    for one in installs.everyone(tx):
+        _read_install(one, instances.setdefault(one.name, _blank()))
     for name, topic, reason, since in control.circuits(tx):
         counts = instances.setdefault(name, _blank())
         counts["circuits"].append({"topic": topic, "reason": reason, "since": since})
         if counts["state"] == "live":
             counts.update(state="degraded", reason=f"{topic} is held: {reason}", fix=f"misoflow resume {name}")
+
+
+def _read_install(one: Install, counts: dict[str, Any]) -> None:
+    """What an install lacks, unless somebody paused it."""
+    if counts["state"] != "live":
+        return
+    if one.state != "installed":
+        state = {"leaving": "uninstalled", "gone": "uninstalled"}.get(one.state, one.state)
+        counts.update(state=state, reason=one.reason, fix=one.fix)
+    elif one.problems:
+        counts.update(state="degraded", reason=one.problems[0]["text"], fix=one.problems[0]["fix"])
 
 
 def _read_miso(tx: Tx, miso: dict[str, dict[str, Any]]) -> None:

@@ -221,7 +221,7 @@ async def test_a_late_identity(tmp_path: Path, order: str) -> None:
 
 
 async def test_a_late_identity_that_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("misoflow.store.commit.SETTLE_MS", 100)
+    monkeypatch.setattr("misoflow.store.late.SETTLE_MS", 100)
     async with site(tmp_path) as s:
         await s.send(item("late", key="a", a="default"), item("late", key="b"))
         assert await s.settled(2) == {"accepted": 2, "delivered": 1, "dead": 1}

@@ -5,7 +5,7 @@ import itertools
 import msgspec
 import pytest
 from misoflow.store import Store, batches, control, erase, events, keyed, types
-from misoflow.store.values import Chunk, Outcome, Part, Piece, record_digest
+from misoflow.store.values import Chunk, Late, Outcome, Part, Piece, record_digest
 from misoflow.vault import Vault
 
 NOW = 1_700_000_000_000
@@ -286,7 +286,7 @@ async def test_a_batch_that_was_taken_to_be_sent_is_not_touched(store):
 
 async def test_a_late_identity_is_bound_by_its_alias(store):
     outcome = made()
-    outcome.pieces[0].late = b"l" * 16
+    outcome.pieces[0].late = (Late("anonymous_id", (b"l" * 16,)),)
     await put(store, outcome)
     assert await seal(store) is None
     await put(store, made(pieces=0, aliases=[(b"l" * 16, "visitor-1")]))

@@ -16,7 +16,7 @@ from misoflow.clock import now_ms, pause
 from misoflow.connector import Stream
 from misoflow.control import ActionError
 from misoflow.pipeline import from_ms
-from misoflow.store import StoreUnavailable, slices
+from misoflow.store import StoreUnavailable, pulls, slices
 from misoflow.store.slices import Job
 from misoflow.streams import stream_of
 
@@ -184,9 +184,21 @@ class Backfills:
         for number, task in self._tasks.items():
             if number not in open_ids:  # stopped by a person
                 task.cancel()
+        await self._asked()
         for piece in await self._engine.store.run(slices.settled):
             await self._settle(piece)
         await self._waits_told.tell(jobs, self.now())
+
+    async def _asked(self) -> None:
+        """Start the streams that events asked for; one that is being pulled has its turn afterwards."""
+        for pull in await self._engine.store.run(pulls.due, self.now()):
+            if self._engine.instances.get(pull.instance) is None or self._engine.intake.is_paused(pull.instance):
+                continue
+            try:
+                await self.start(pull.instance, [pull.stream])
+            except ActionError as error:
+                log.error("%s asked for its stream %s, which cannot be pulled: %s", *pull[:2], error)
+            await self._engine.store.run(pulls.begun, pull)
 
     def _waits(self, job: Job, jobs: list[Job]) -> bool:
         """Whether another stream of the instance has to be pulled first."""

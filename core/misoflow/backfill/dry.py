@@ -49,7 +49,7 @@ def _outcomes(engine: Engine, instance: Instance, event: Event, reasons: Counter
         reasons[f"{event.topic}: {made.reason} at {made.path}"] += 1
         return ["dead"]
     kinds: list[str] = [str(msgspec.json.decode(piece.body)["type"]) for piece in made.pieces] + [
-        part.kind for part in made.parts
+        part.kind for parts in (made.parts, *(group.parts for group in made.groups)) for part in parts
     ]
     if not kinds and not made.fetches:
         reasons[f"{event.topic}: {made.reason or 'this event has no use in Miso'}"] += 1

@@ -9,6 +9,7 @@ from misoflow.cli import (  # noqa: F401 (each adds its commands)
     held,
     history,
     init,
+    installs,
     letters,
     process,
     setup,

@@ -225,16 +225,19 @@ def simulate(
     raise typer.Exit(PART if refused else OK)
 
 
-SANDBOXES = {"miso": ("sandbox", 8600), "mixpanel": ("sandbox.mixpanel", 8610)}
+SANDBOXES = {"miso": ("sandbox", 8600), "mixpanel": ("sandbox.mixpanel", 8610), "shopify": ("sandbox.shopify", 8620)}
 """Stand-in -> its entry point and usual port."""
 
 
 @app.command()
 def sandbox(
-    platform: Annotated[str, typer.Argument(help="miso, or mixpanel for a project to pull history from.")] = "miso",
+    platform: Annotated[
+        str,
+        typer.Argument(help="miso, mixpanel for a project to pull history from, or shopify for a shop to install in."),
+    ] = "miso",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="Port; 0 for a free one. By default 8600, or 8610 for mixpanel.")
+        int | None, typer.Option(help="Port; 0 for a free one. By default 8600, 8610 for mixpanel, 8620 for shopify.")
     ] = None,
     api_key: Annotated[str, typer.Option(help="The key that is right.")] = "sandbox",
     store_wire: Annotated[bool, typer.Option("--store-wire", help="Keep the bytes of every request.")] = False,
@@ -244,11 +247,14 @@ def sandbox(
     task_delay: Annotated[float, typer.Option(help="Seconds until the task of an upload is done.")] = 0.0,
     days: Annotated[int, typer.Option(help="Of a Mixpanel project: days up to yesterday.")] = 30,
     per_day: Annotated[int, typer.Option(help="Of a Mixpanel project: events a day.")] = 1000,
+    public_url: Annotated[
+        str, typer.Option(help="Of a Shopify app: where misoflow is, with an instance named shop.")
+    ] = "http://127.0.0.1:8400",
     config: ConfigFile = DEFAULT_CONFIG,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """A stand-in for Miso's API on this machine (or for Mixpanel's), for people without a key and for tests."""
+    """A stand-in for Miso's API on this machine (or for a platform's), for people without a key and for tests."""
     from misoflow.cli.process import entry_point
 
     out = Output(as_json=as_json, quiet=quiet)
@@ -262,11 +268,16 @@ def sandbox(
     if platform not in SANDBOXES:
         fail(f"no sandbox {platform!r}; choose one of {', '.join(SANDBOXES)}", USAGE)
     name, usual = SANDBOXES[platform]
-    server = entry_point(name)
+    try:
+        server = entry_point(name)
+    except ModuleNotFoundError as error:
+        fail(f"this sandbox needs {error.name}; do: pip install 'misoflow[{platform}]'", CONFIG)
     port = usual if port is None else port
     try:
         if platform == "mixpanel":
             server(host, port, days=days, per_day=per_day, ready=ready)
+        elif platform == "shopify":
+            server(host, port, public_url, ready=ready)
         else:
             server(host, port, api_key, None, store_wire, keep=not count_only, task_delay=task_delay, ready=ready)
     except SystemExit:

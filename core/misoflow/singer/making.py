@@ -72,8 +72,9 @@ class Maker:
         for piece in made.pieces:
             self._interaction(piece)
         parts += made.parts
-        for kind, ref in made.fetches:
-            for found in await self._instance.connector.fetch(kind, ref) if fetches else []:
+        parts += [part for group in made.groups for part in group.parts]
+        for fetch in made.fetches:
+            for found in await self._instance.connector.fetch(fetch.kind, fetch.id) if fetches else []:
                 stamped = Event(found.id, found.topic, found.data, found.received_at or event.received_at)
                 await self._event(stamped, parts, fetches - 1)
 
@@ -81,7 +82,7 @@ class Maker:
         dead = made.state == "dead"
         if dead:
             self.rejected[f"{made.topic}: {made.reason} at {made.path}"] += 1
-        elif not (made.pieces or made.parts or made.fetches):
+        elif not (made.pieces or made.parts or made.fetches or made.groups):
             self.skipped += 1
         if self._circuit.note(self._instance.name, made.topic, dead):
             raise Halt(

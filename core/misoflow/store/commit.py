@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from typing import Any
 
-import msgspec
-
 from misoflow.crash import point
-from misoflow.store import erase, keyed, listings, slices
+from misoflow.store import erase, fetches, groups, installs, keyed, known, late, listings, people, pulls, slices
 from misoflow.store.control import open_circuit
+from misoflow.store.parts import OpenPart, new_number
 from misoflow.store.schema import (
     DEAD,
     DELIVERED,
@@ -22,9 +20,8 @@ from misoflow.store.schema import (
     SPREAD,
     SUPPRESSED,
 )
-from misoflow.store.targets import target_done
 from misoflow.store.tx import Tx
-from misoflow.store.values import Chunk, Outcome, Piece
+from misoflow.store.values import Chunk, Outcome, Part, Piece
 
 CODES = {
     "pending": PENDING,
@@ -34,57 +31,11 @@ CODES = {
     "erased": ERASED,
     "dead": DEAD,
 }
-PART_RECORDS = 2000
-PART_BYTES = 2 * 1024 * 1024
 INSERT_EVENT = (
     "INSERT INTO events(id, instance, hash, topic, received, delivery, who, state, part, reason)"
     " VALUES(?,?,?,?,?,?,?,?,?,?)"
 )
 USELESS = "this event has no use in Miso"
-SETTLE_MS = 60_000
-"""How long a record with a late identity waits for its alias."""
-
-
-class OpenPart:
-    """Interactions of this transaction for one Miso environment, until they are written as a part."""
-
-    def __init__(self, env: int, piece: int | None = None) -> None:
-        self.env = env
-        self.slice = piece
-        self.bodies: list[bytes] = []
-        self.members = array("Q")
-        self.spread = array("Q")
-        self.whole: Counter[int] = Counter()
-        self.size = 0
-        self.first_delivery = 2**62
-
-    def add(self, pieces: list[Piece], event: int, delivery: int) -> None:
-        for piece in pieces:
-            self.bodies.append(piece.body)
-            self.members.append(event)
-            self.size += len(piece.body) + 1
-        if delivery > 0:
-            self.first_delivery = min(self.first_delivery, delivery)
-
-    def write(self, tx: Tx, part: int, now: int) -> None:
-        tx.db.execute(
-            "INSERT INTO parts(id, env, n, size, events, instance_events, members, spread, body,"
-            " first_delivery, slice, created) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                part,
-                self.env,
-                len(self.bodies),
-                self.size,
-                self.whole.total(),
-                msgspec.msgpack.encode(dict(self.whole)),
-                self.members.tobytes(),
-                self.spread.tobytes(),
-                tx.seal(b"\n".join(self.bodies), b"part"),
-                self.first_delivery,
-                self.slice,
-                now,
-            ),
-        )
 
 
 class Committer:
@@ -94,7 +45,6 @@ class Committer:
         self.tx = tx
         self.chunk = chunk
         self.open: dict[int, tuple[int, OpenPart]] = {}
-        self.next_part = (tx.one("SELECT seq FROM sqlite_sequence WHERE name='parts'") or 0) + 1
         self.tombstones = tx.one("SELECT 1 FROM tombstones LIMIT 1") is not None
         self.rows: list[tuple[Any, ...]] = []
         """Events of the common kinds, inserted many at a time: (id, instance, …) as in INSERT_EVENT."""
@@ -104,6 +54,8 @@ class Committer:
 
     def run(self) -> None:
         tx, chunk = self.tx, self.chunk
+        if people.is_stale(tx, chunk):
+            return
         for delivery in chunk.released:
             instance = tx.one("DELETE FROM held WHERE delivery=? RETURNING instance", (delivery,))
             if instance is not None:
@@ -121,7 +73,7 @@ class Committer:
                 tx.count(instance, "accepted")
                 tx.count(instance, "pending")
         for name, kind, ref in chunk.fetched:
-            finish_fetch(tx, name, kind, ref)
+            fetches.finish_fetch(tx, name, kind, ref, chunk.now)
         for name, reason, fix in chunk.pauses:
             tx.db.execute(
                 "UPDATE instances SET paused=?, fix=?, paused_at=? WHERE id=?",
@@ -156,6 +108,8 @@ class Committer:
             and erase.suppressed(tx, env, made.who, made.at)
         ):
             made.state, made.reason = "suppressed", "the user was forgotten later than this happened"
+        if made.people and made.state == "pending":
+            people.note(tx, instance, env, made.people)
         if _common(made):
             self._common(made, instance, env)
         else:
@@ -169,6 +123,9 @@ class Committer:
             self._targets(made, instance, env, row)
         if made.state != "pending" or made.held:
             self._finish(made, row)
+        elif made.raw and made.delivery == 0:  # nothing else keeps what was fetched, and Miso may refuse it
+            raw = tx.seal(made.raw, b"dead")
+            tx.db.execute("INSERT OR REPLACE INTO raws(event, raw) VALUES(?,?)", (row, raw))
         if old is None:
             tx.count(instance, "accepted")
             tx.count(instance, made.state)
@@ -213,6 +170,8 @@ class Committer:
     def _row(self, made: Outcome, instance: int) -> tuple[int, str | None]:
         """The event's row, and the visible state it had if it was known."""
         tx = self.tx
+        if made.row is not None and tx.one("SELECT instance FROM events WHERE id=?", (made.row,)) != instance:
+            made.row = None  # the install was erased since it was looked up
         if made.row is None:
             topic = tx.words.id(tx.db, made.topic)
             values = (None, instance, made.hash, topic, made.received, made.delivery, made.who, PENDING, None, None)
@@ -221,10 +180,10 @@ class Committer:
         state = tx.one("SELECT state FROM events WHERE id=?", (made.row,))
         old = {SKIPPED: "skipped", DEAD: "dead"}.get(state, "pending")
         tx.db.execute("INSERT OR REPLACE INTO raws SELECT event, raw FROM dead WHERE event=?", (made.row,))
-        for table in ("dead", "waits", "late", "fetch_waits"):
+        for table in ("dead", "waits", "late", "fetch_waits", "knowns"):
             tx.db.execute(f"DELETE FROM {table} WHERE event=?", (made.row,))
         tx.db.execute(
-            "UPDATE events SET state=0, part=NULL, left=0, reason=NULL, who=?, delivery=? WHERE id=?",
+            "UPDATE events SET state=0, part=NULL, left=0, reached=0, reason=NULL, who=?, delivery=? WHERE id=?",
             (made.who, made.delivery, made.row),
         )
         return made.row, old
@@ -242,63 +201,97 @@ class Committer:
 
     def _targets(self, made: Outcome, instance: int, env: int, row: int) -> None:
         """Give the event's records to what will send them; an event without any is finished here."""
-        tx = self.tx
+        tx, now = self.tx, self.chunk.now
+        refused = None if made.agreed else self._refusal(made, instance)
+        if refused is not None:
+            made.state, made.reason, made.dead_kind = "dead", refused, "reject"
+            return
         for who, anonymous in made.links:
             tx.db.execute("INSERT OR IGNORE INTO links VALUES(?,?)", (who, anonymous))
-        for key, anonymous_id in made.aliases:
-            bind_alias(tx, key, anonymous_id, self.chunk.now)
-        pieces = [self._bound(piece) for piece in made.pieces if self._claim(piece.claim, row)]
-        parts = [part for part in made.parts if self._claim(part.claim, row)]
-        late = [piece for piece in pieces if piece.late is not None]
-        now = [piece for piece in pieces if piece.late is None]
-        targets = bool(now) + len(late) + len(made.fetches)
-        targets += len({who for who, _ in made.forget})
-        listed = [part for part in parts if listings.admit(tx, instance, env, part, self.chunk.now)]
-        targets += len({(p.kind, p.key) for p in listed if keyed.put(tx, env, instance, row, p)})
-        for page in made.listings:
-            listings.turn(tx, instance, page, self.chunk.now)
-        if len(listed) < len(parts):
-            made.reason = made.reason or "a newer list was begun before this page came"
-        for piece in late:
-            tx.db.execute(
-                "INSERT INTO late(event, env, key, due, body) VALUES(?,?,?,?,?)",
-                (row, env, piece.late, self.chunk.now + SETTLE_MS, tx.seal(piece.body, b"late")),
-            )
-        for kind, ref in made.fetches:
-            tx.db.execute("INSERT OR IGNORE INTO fetches VALUES(?,?,?,0,0)", (instance, kind, ref))
-            tx.db.execute("INSERT OR IGNORE INTO fetch_waits VALUES(?,?,?,?)", (instance, kind, ref, row))
+        for key, text in made.aliases:
+            late.bind(tx, instance, key, text, now)
+        for pull in made.pulls:
+            pulls.ask(tx, instance, pull, now)
+        for turn in made.life:
+            installs.live(tx, instance, made.instance, turn, now, made.delivery)
+        ready, waiting = self._pieces(made, instance, env, row)
+        targets = bool(ready) + waiting + len(self._fetches(made, instance, row))
+        targets += len({who for who, _ in made.forget}) + len(made.absents)
+        targets += len(self._keyed(made, instance, env, row))
+        for absent in made.absents:
+            groups.take(tx, instance, row, absent)
         if not targets:
             self._nothing(made, bool(made.pieces or made.parts))
-        elif now and targets == 1:
-            self._add(now, made, instance, env, row, spread=False)
+        elif ready and targets == 1:
+            self._add(ready, made, instance, env, row, spread=False)
         else:
             tx.db.execute("UPDATE events SET state=?, left=? WHERE id=?", (SPREAD, targets, row))
-            if now:
-                self._add(now, made, instance, env, row, spread=True)
+            if ready:
+                self._add(ready, made, instance, env, row, spread=True)
+
+    def _refusal(self, made: Outcome, instance: int) -> str | None:
+        reasons = (groups.refusal(self.tx, instance, absent) for absent in made.absents)
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def _pieces(self, made: Outcome, instance: int, env: int, row: int) -> tuple[list[Piece], int]:
+        """The interactions that can be sent now, and how many were put aside to wait for something."""
+        tx, now = self.tx, self.chunk.now
+        ready: list[Piece] = []
+        waiting = 0
+        for piece in [piece for piece in made.pieces if self._claim(piece, row)]:
+            ask = piece.known
+            full = late.bound(tx, env, instance, piece) if piece.late else piece
+            if ask is not None and not known.has(tx, env, instance, ask):
+                known.wait(tx, env, instance, row, piece, ask)
+                fetches.ask(tx, instance, ask.fetch, now)
+            elif full is None:
+                late.wait(tx, env, row, piece, now)
+            else:
+                ready.append(full)
+                continue
+            waiting += 1
+        return ready, waiting
+
+    def _fetches(self, made: Outcome, instance: int, row: int) -> set[tuple[str, str]]:
+        """Ask for the objects that the event names."""
+        for fetch in made.fetches:
+            fetches.ask(self.tx, instance, fetch, self.chunk.now)
+            fetches.wait(self.tx, instance, row, fetch)
+        return {(fetch.kind, fetch.id) for fetch in made.fetches}
+
+    def _keyed(self, made: Outcome, instance: int, env: int, row: int) -> set[tuple[str, bytes]]:
+        """Fold products and users in; the (kind, key) of those that the event now waits for."""
+        tx, now = self.tx, self.chunk.now
+        parts = [part for part in made.parts if self._claim(part, row)]
+        listed = [part for part in parts if listings.admit(tx, instance, env, part, now)]
+        changed: set[tuple[str, bytes]] = {(p.kind, p.key) for p in listed if keyed.put(tx, env, instance, row, p)}
+        for page in made.listings:
+            listings.turn(tx, instance, page, now)
+        if len(listed) < len(parts):
+            made.reason = made.reason or "a newer list was begun before this page came"
+        for group in made.groups:
+            found = groups.put(tx, env, instance, row, group)
+            if not found:
+                made.reason = made.reason or (groups.OLD if found is None else groups.EMPTY)
+            changed |= found or set()
+        return changed
 
     @staticmethod
     def _nothing(made: Outcome, had_records: bool) -> None:
-        if made.aliases or made.listings:
+        if made.aliases or made.listings or made.pulls or made.life:
             made.state = "delivered"
             return
         made.state = "skipped"
         made.reason = made.reason or ("another event brought this already" if had_records else USELESS)
 
-    def _bound(self, piece: Piece) -> Piece:
-        """The piece with its late identity, if the alias came first."""
-        if piece.late is None:
-            return piece
-        sealed = self.tx.one("SELECT anonymous_id FROM aliases WHERE key=?", (piece.late,))
-        if sealed is None:
-            return piece
-        return Piece(named(piece.body, self.tx.open(sealed, b"alias").decode()), piece.claim)
-
-    def _claim(self, scope: bytes | None, row: int) -> bool:
-        if scope is None:
+    def _claim(self, record: Piece | Part, row: int) -> bool:
+        """Whether the event is the first to bring what the record claims."""
+        if record.claim is None:
             return True
-        owner = self.tx.one("SELECT event FROM claims WHERE scope=?", (scope,))
+        owner = self.tx.one("SELECT event FROM claims WHERE scope=?", (record.claim,))
         if owner is None:
-            self.tx.db.execute("INSERT INTO claims VALUES(?,?)", (scope, row))
+            scopes = [(scope, row) for scope in (record.claim, *record.also)]
+            self.tx.db.executemany("INSERT OR IGNORE INTO claims VALUES(?,?)", scopes)
         return owner is None or owner == row
 
     def _add(self, pieces: list[Piece], made: Outcome, instance: int, env: int, row: int, *, spread: bool) -> None:
@@ -314,20 +307,12 @@ class Committer:
         current = self.open.get(env)
         if current is not None:
             part, box = current
-            if len(box.bodies) < PART_RECORDS and box.size < PART_BYTES:
+            if not box.full:
                 return current
             box.write(self.tx, part, self.chunk.now)
-        self.open[env] = (self.next_part, OpenPart(env, self.chunk.page.slice if self.chunk.page else None))
-        self.next_part += 1
+        box = OpenPart(env, self.chunk.page.slice if self.chunk.page else None)
+        self.open[env] = (new_number(self.tx), box)
         return self.open[env]
-
-
-def write_part(tx: Tx, env: int, piece: Piece, event: int, delivery: int, now: int) -> None:
-    """A part of its own for one record of an event that is already SPREAD."""
-    box = OpenPart(env)
-    box.add([piece], event, delivery)
-    box.spread.append(event)
-    box.write(tx, (tx.one("SELECT seq FROM sqlite_sequence WHERE name='parts'") or 0) + 1, now)
 
 
 def _common(made: Outcome) -> bool:
@@ -340,42 +325,14 @@ def _common(made: Outcome) -> bool:
         or made.aliases
         or made.forget
         or made.listings
+        or made.life
+        or made.groups
+        or made.absents
+        or made.pulls
+        or made.raw
     ):
         return False
     for piece in made.pieces:  # noqa: SIM110 (no generator: this runs for each event)
-        if piece.claim is not None or piece.late is not None:
+        if piece.claim is not None or piece.late or piece.known is not None:
             return False
     return True
-
-
-def named(body: bytes, anonymous_id: str) -> bytes:
-    """A record with its anonymous id put in."""
-    return msgspec.json.encode({**msgspec.json.decode(body), "anonymous_id": anonymous_id})
-
-
-def bind_alias(tx: Tx, key: bytes, anonymous_id: str, now: int) -> None:
-    """Remember an alias and let go of the records that waited for it."""
-    tx.db.execute("INSERT OR REPLACE INTO aliases VALUES(?,?,?)", (key, tx.seal(anonymous_id.encode(), b"alias"), now))
-    for row in list(tx.db.execute("SELECT id, event, env, body FROM late WHERE key=?", (key,))):
-        release_late(tx, *row, anonymous_id=anonymous_id, now=now)
-
-
-def release_late(tx: Tx, late: int, event: int, env: int, body: bytes, *, anonymous_id: str | None, now: int) -> None:
-    """Move a record out of waiting, with its anonymous id if one came (else it keeps its default)."""
-    plain = tx.open(body, b"late")
-    if anonymous_id is not None:
-        plain = named(plain, anonymous_id)
-    delivery = tx.one("SELECT delivery FROM events WHERE id=?", (event,)) or 0
-    write_part(tx, env, Piece(plain), event, delivery, now)
-    tx.db.execute("DELETE FROM late WHERE id=?", (late,))
-
-
-def finish_fetch(tx: Tx, name: str, kind: str, ref: str) -> None:
-    """A fetch's events are committed: the thin events that asked for it are done with it."""
-    where = (tx.instances.id(tx.db, name), kind, ref)
-    waiting = list(
-        tx.db.execute("DELETE FROM fetch_waits WHERE instance=? AND kind=? AND ref=? RETURNING event", where)
-    )
-    tx.db.execute("DELETE FROM fetches WHERE instance=? AND kind=? AND ref=?", where)
-    for (event,) in waiting:
-        target_done(tx, event)

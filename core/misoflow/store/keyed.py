@@ -20,6 +20,8 @@ from misoflow.store.tx import Tx
 from misoflow.store.values import Part
 
 MAX_RECORDS = 100
+GROUP = "\x1f"
+"""What the source of a group's part begins with (its name follows), as no source of a connector's may."""
 ID_FIELD = {"product": "product_id", "user": "user_id"}
 UPLOAD = {"product": "products", "user": "users"}
 NESTED = "custom_attributes"
@@ -38,8 +40,7 @@ class Stored(msgspec.Struct):
 def put(tx: Tx, env: int, instance: int, event: int, part: Part) -> int:
     """Fold a part in. 1 if the event now waits for the record to reach Miso, 0 if the part was stale."""
     where = (env, part.kind, part.key, instance, part.source)
-    sealed = tx.one("SELECT body FROM keyed_parts WHERE env=? AND kind=? AND key=? AND instance=? AND source=?", where)
-    old = msgspec.msgpack.decode(tx.open(sealed, b"keyed"), type=Stored) if sealed else None
+    old = stored(tx, *where)
     if old is not None and (part.whole or part.gone or old.gone) and newer(old.version, part.version):
         return 0
     if old is None and part.remove and part.fields.keys() <= {ID_FIELD[part.kind]}:
@@ -58,6 +59,22 @@ def put(tx: Tx, env: int, instance: int, event: int, part: Part) -> int:
         (event, env, part.kind, part.key),
     )
     return 1
+
+
+def stored(tx: Tx, env: int, kind: str, key: bytes, instance: int, source: str) -> Stored | None:
+    """A source's part, if it has one."""
+    sealed = tx.one(
+        "SELECT body FROM keyed_parts WHERE env=? AND kind=? AND key=? AND instance=? AND source=?",
+        (env, kind, key, instance, source),
+    )
+    return _opened(tx, sealed) if sealed else None
+
+
+def is_held(tx: Tx, env: int, kind: str, key: bytes, instance: int) -> bool:
+    """Whether the instance has a part of the record that is not gone."""
+    sql = "SELECT body FROM keyed_parts WHERE env=? AND kind=? AND key=? AND instance=?"
+    rows = list(tx.db.execute(sql, (env, kind, key, instance)))
+    return any(not _opened(tx, body).gone for (body,) in rows)
 
 
 def fold(old: Stored | None, part: Part) -> Stored:
@@ -80,10 +97,9 @@ def fold(old: Stored | None, part: Part) -> Stored:
 def empty(tx: Tx, env: int, kind: str, key: bytes, instance: int, source: str) -> None:
     """Take every field out of a source's part; the record without them goes to Miso, and no event waits for it."""
     where = (env, kind, key, instance, source)
-    sealed = tx.one("SELECT body FROM keyed_parts WHERE env=? AND kind=? AND key=? AND instance=? AND source=?", where)
-    if sealed is None:
+    part = stored(tx, *where)
+    if part is None:
         return
-    part = msgspec.msgpack.decode(tx.open(sealed, b"keyed"), type=Stored)
     part.fields = {name: (None, version) for name, (_, version) in part.fields.items()}
     tx.db.execute(
         "UPDATE keyed_parts SET body=? WHERE env=? AND kind=? AND key=? AND instance=? AND source=?",
@@ -110,11 +126,11 @@ def flatten(fields: dict[str, Any]) -> dict[str, Any]:
 def merged(tx: Tx, env: int, kind: str, key: bytes) -> tuple[str, dict[str, Any] | None]:
     """The record's id and its full record, or None when no source has it any more."""
     rows = tx.db.execute(
-        "SELECT body FROM keyed_parts JOIN instances ON instances.id = instance"
+        "SELECT instance, source, body FROM keyed_parts JOIN instances ON instances.id = instance"
         " WHERE env=? AND kind=? AND key=? ORDER BY instances.name, source",
         (env, kind, key),
     )
-    parts = [msgspec.msgpack.decode(tx.open(body, b"keyed"), type=Stored) for (body,) in rows]
+    parts = _of_newest_group([(one, source, _opened(tx, body)) for one, source, body in list(rows)])
     best: dict[str, tuple[Any, Any]] = {}
     for part in parts:
         for name, (value, version) in part.fields.items():
@@ -137,6 +153,23 @@ def merged(tx: Tx, env: int, kind: str, key: bytes) -> tuple[str, dict[str, Any]
     if custom:
         record[NESTED] = custom
     return parts[-1].id, record
+
+
+def _opened(tx: Tx, body: bytes) -> Stored:
+    return msgspec.msgpack.decode(tx.open(body, b"keyed"), type=Stored)
+
+
+def _of_newest_group(found: list[tuple[int, str, Stored]]) -> list[Stored]:
+    """The parts that count: a record that moved between groups of an instance is as the newest one has it."""
+    newest: dict[int, tuple[int, str]] = {}
+    for instance, source, part in found:
+        if source.startswith(GROUP) and not part.gone:
+            newest[instance] = max(newest.get(instance, (0, "")), (part.version, source))
+    return [
+        part
+        for instance, source, part in found
+        if not source.startswith(GROUP) or instance not in newest or newest[instance][1] == source
+    ]
 
 
 def _united(shares: Iterable[Any]) -> list[str | int | float] | None:

@@ -17,7 +17,8 @@ from misoflow.store.mark import mark_path, read_mark
 log = logging.getLogger("misoflow.work")
 
 APPLICATION_ID = 0x6D69736F  # "miso"
-VERSION = 1
+VERSION = 2
+BUSY_MS = 4000
 
 PENDING, DELIVERED, SKIPPED, SUPPRESSED, ERASED, DEAD, IN_PART, SPREAD, HELD = range(9)
 """Event states as stored. IN_PART: as its part's batch; SPREAD: several targets, ``left`` of them open;
@@ -146,6 +147,64 @@ CREATE TABLE kv(
     instance INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY(instance, name)) WITHOUT ROWID;
 """
+"""As version 1 made them; what came since stands below, so that a new file and a migrated one are the same."""
+
+TABLES_2 = """
+ALTER TABLE events ADD COLUMN reached INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE late_keys(
+    key BLOB NOT NULL, late INTEGER NOT NULL, field TEXT NOT NULL, place INTEGER NOT NULL,
+    PRIMARY KEY(key, late, field)) WITHOUT ROWID;
+CREATE INDEX late_keys_late ON late_keys(late);
+CREATE TRIGGER late_gone AFTER DELETE ON late BEGIN DELETE FROM late_keys WHERE late = old.id; END;
+INSERT INTO late_keys SELECT key, id, 'anonymous_id', 0 FROM late;
+DROP INDEX late_key;
+ALTER TABLE late DROP COLUMN key;
+CREATE INDEX late_due ON late(due);
+CREATE INDEX late_event ON late(event);
+CREATE INDEX aliases_created ON aliases(created);
+ALTER TABLE fetches ADD COLUMN calling INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE fetches ADD COLUMN again INTEGER;
+CREATE INDEX fetches_due ON fetches(instance, due);
+ALTER TABLE fetch_waits ADD COLUMN called INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE knowns(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, event INTEGER NOT NULL, env INTEGER NOT NULL, instance INTEGER NOT NULL,
+    kind TEXT NOT NULL, ref TEXT NOT NULL, called INTEGER NOT NULL DEFAULT 0, body BLOB NOT NULL);
+CREATE INDEX knowns_fetch ON knowns(instance, kind, ref);
+CREATE INDEX knowns_event ON knowns(event);
+CREATE TABLE groups(
+    instance INTEGER NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, n INTEGER NOT NULL,
+    PRIMARY KEY(instance, name)) WITHOUT ROWID;
+CREATE TABLE grouped(
+    instance INTEGER NOT NULL, name TEXT NOT NULL, env INTEGER NOT NULL, kind TEXT NOT NULL, key BLOB NOT NULL,
+    family BLOB, PRIMARY KEY(instance, name, env, kind, key)) WITHOUT ROWID;
+CREATE INDEX grouped_key ON grouped(env, kind, key);
+CREATE INDEX grouped_family ON grouped(instance, env, family) WHERE family IS NOT NULL;
+CREATE TABLE absents(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, instance INTEGER NOT NULL, prefix TEXT NOT NULL, version INTEGER NOT NULL,
+    event INTEGER NOT NULL, open INTEGER NOT NULL);
+CREATE INDEX absents_instance ON absents(instance, prefix);
+CREATE INDEX absents_open ON absents(id) WHERE open = 1;
+CREATE TABLE pulls(
+    instance INTEGER NOT NULL, stream TEXT NOT NULL, due INTEGER NOT NULL, asked INTEGER NOT NULL,
+    PRIMARY KEY(instance, stream)) WITHOUT ROWID;
+"""
+"""Since version 2. ``events.reached``: a target of the event was reached, so that it is not skipped as a whole.
+``fetches.again``: when to call once more, as somebody asked (``called`` = 0) while the call was under way."""
+
+TABLES_PEOPLE = """
+CREATE TABLE people(
+    instance INTEGER NOT NULL, env INTEGER NOT NULL, who BLOB NOT NULL, kind TEXT NOT NULL, id BLOB NOT NULL,
+    PRIMARY KEY(instance, env, who)) WITHOUT ROWID;
+CREATE TABLE purges(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, instance INTEGER NOT NULL, hash BLOB NOT NULL, name TEXT,
+    wanted INTEGER NOT NULL, asked INTEGER NOT NULL, upto INTEGER NOT NULL, step TEXT NOT NULL, cursor BLOB,
+    batch INTEGER, products INTEGER NOT NULL DEFAULT 0, users INTEGER NOT NULL DEFAULT 0,
+    visitors INTEGER NOT NULL DEFAULT 0, finished INTEGER);
+CREATE INDEX purges_running ON purges(id) WHERE finished IS NULL;
+ALTER TABLE aliases ADD COLUMN instance INTEGER;
+"""
+"""Since version 2: whom an install has told Miso of (``kind`` u: a user id, a: an anonymous one), and the erasures of
+installs. A purge's ``name`` is kept until it is finished; ``hash`` (keyed), times and numbers stay as its record."""
 
 
 def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
@@ -165,17 +224,18 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
     path.touch(mode=0o600)
     db = apsw.Connection(str(path))
     try:
-        db.set_busy_timeout(4000)
+        db.set_busy_timeout(BUSY_MS)
         if not fresh:
             _refuse_foreign(db, path)
         db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;").fetchall()
         db.execute("PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32768").fetchall()
         with db:
             if not db.execute("SELECT 1 FROM sqlite_schema WHERE name='meta'").fetchall():
-                db.execute(TABLES)
+                db.execute(TABLES + TABLES_2 + TABLES_PEOPLE)
                 db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}")
                 db.execute("INSERT INTO meta VALUES('key_check', ?)", (check,))
                 db.execute("INSERT INTO meta VALUES('offset', 0), ('commits', 0)")
+            _migrate(db)
     except apsw.Error as error:
         db.close()
         raise ConfigError(str(path), f"cannot be used: {error}; run: misoflow repair") from None
@@ -185,6 +245,12 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
         raise ConfigError("engine.key", f"{path} was written with another key; restore that key")
     _note_loss(db, path, mark)
     return db
+
+
+def _migrate(db: apsw.Connection) -> None:
+    """Bring a file of an older version up to this one, in the caller's transaction."""
+    if db.execute("PRAGMA user_version").get < VERSION:
+        db.execute(f"{TABLES_2} {TABLES_PEOPLE} PRAGMA user_version={VERSION}")
 
 
 def _note_loss(db: apsw.Connection, path: Path, mark: int | None) -> None:
@@ -202,7 +268,7 @@ def _note_loss(db: apsw.Connection, path: Path, mark: int | None) -> None:
 def open_for_reading(path: Path) -> apsw.Connection:
     """A read-only connection that never checkpoints; apsw.CantOpenError if there is no store yet."""
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    db.set_busy_timeout(4000)
+    db.set_busy_timeout(BUSY_MS)
     return db
 
 

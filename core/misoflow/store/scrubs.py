@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from misoflow.store import batches
-from misoflow.store.commit import release_late
+from misoflow.store import late as late_texts
 from misoflow.store.tx import Tx
-
-NO_IDENTITY = "no identity: the alias it waited for did not come"
 
 
 def instances(tx: Tx) -> list[str]:
@@ -24,23 +20,10 @@ def instance_rows(tx: Tx) -> list[tuple[int, str]]:
     return list(tx.db.execute("SELECT id, name FROM instances"))
 
 
-def due_late(tx: Tx, now: int) -> list[tuple[int, int]]:
-    """(row, event) of records that have waited long enough for their alias."""
-    return list(tx.db.execute("SELECT id, event FROM late WHERE due <= ? LIMIT 1000", (now,)))
-
-
-def release(tx: Tx, late: int, raw_of: batches.RawOf, now: int) -> None:
-    """Send a late record with its default; without one its event is a dead letter."""
-    row = tx.db.execute("SELECT event, env, body FROM late WHERE id=?", (late,)).get
-    if row is None:
-        return
-    event, env, body = row
-    record = msgspec.json.decode(tx.open(body, b"late"))
-    if record.get("user_id") or record.get("anonymous_id"):
-        release_late(tx, late, event, env, body, anonymous_id=None, now=now)
-        return
-    tx.db.execute("DELETE FROM late WHERE id=?", (late,))
-    batches.kill(tx, event, "reject", NO_IDENTITY, "$", raw_of, now)
+def release(tx: Tx, late: int, event: int, raw_of: batches.RawOf, now: int) -> None:
+    """Send a late record as far as it is known; without an identity its event is a dead letter."""
+    if not late_texts.release(tx, late, now):
+        batches.kill(tx, event, "reject", late_texts.NO_IDENTITY, "$", raw_of, now)
 
 
 def deliveries(tx: Tx) -> list[int]:
@@ -48,9 +31,14 @@ def deliveries(tx: Tx) -> list[int]:
     return [row for (row,) in tx.db.execute("SELECT delivery FROM scrubs ORDER BY delivery LIMIT 100")]
 
 
+def needless(tx: Tx, rows: list[int]) -> None:
+    """These deliveries hold nobody."""
+    tx.db.executemany("DELETE FROM scrubs WHERE delivery=?", [(row,) for row in rows])
+
+
 def forgotten(tx: Tx, instance: str, hashes: list[bytes]) -> set[bytes]:
     """Which of these events belong to somebody who was forgotten after they happened."""
-    row = tx.instances.id(tx.db, instance)
+    row = tx.instances.find(tx.db, instance)
     found = set()
     for digest in hashes:
         who, received = tx.db.execute(

@@ -8,19 +8,40 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from misoflow.effects import Listing
+from misoflow.effects import Absent, Fetch, Listing, Pull
 
 EventState = Literal["pending", "delivered", "skipped", "suppressed", "erased", "dead"]
 DeadKind = Literal["reject", "miso", "bug", "poison"]
 BatchKind = Literal["interactions", "products", "users", "delete_products", "delete_users", "forget"]
 
 
+class Late(Struct, frozen=True):
+    """A field of a record that an alias names: the hashed keys, of which the first that is bound counts."""
+
+    field: Literal["anonymous_id", "category"]
+    keys: tuple[bytes, ...]
+
+
+class Ask(Struct, frozen=True):
+    """What an interaction names that has to be known (keyed hashes), and the fetch that may make it known."""
+
+    fetch: Fetch
+    products: tuple[bytes, ...] = ()
+    families: tuple[bytes, ...] = ()
+    """Product group ids; they count where there are no products."""
+
+
 class Piece(Struct, gc=False):
-    """One interaction of an event, encoded. ``late`` is the hashed alias key its anonymous id waits for."""
+    """One interaction of an event, encoded. It waits for what is ``late``, and to be ``known``.
+
+    Who takes ``claim`` takes ``also``, as far as they are free.
+    """
 
     body: bytes
     claim: bytes | None = None
-    late: bytes | None = None
+    late: tuple[Late, ...] = ()
+    also: tuple[bytes, ...] = ()
+    known: Ask | None = None
 
 
 def record_digest(body: bytes) -> bytes:
@@ -49,6 +70,27 @@ class Part:
     claim: bytes | None = None
     unite: tuple[str, ...] = ()
     listing: str | None = None
+    also: tuple[bytes, ...] = ()
+    family: bytes | None = None
+    """The keyed hash of a product's product_group_id."""
+
+
+@dataclass(slots=True)
+class GroupOf:
+    """All parts of one group, whole; their source is the store's."""
+
+    name: str
+    version: int
+    parts: list[Part]
+
+
+class Life(Struct, frozen=True):
+    """A turn in the life of an install: ``connect`` with what the click brought, ``end`` or ``erase``. ``at``: ms."""
+
+    what: Literal["connect", "end", "erase"]
+    at: int
+    grant: bytes = b""
+    reason: str = ""
 
 
 class Outcome(Struct):
@@ -75,10 +117,18 @@ class Outcome(Struct):
     parts: list[Part] = []
     forget: list[tuple[bytes, str]] = []
     """(keyed hash, id) of users to forget."""
-    fetches: list[tuple[str, str]] = []
+    fetches: list[Fetch] = []
     aliases: list[tuple[bytes, str]] = []
     links: list[tuple[bytes, bytes]] = []
     listings: list[Listing] = []
+    life: list[Life] = []
+    groups: list[GroupOf] = []
+    absents: list[Absent] = []
+    pulls: list[Pull] = []
+    agreed: bool = False
+    """A person tries this one event again, and so agrees to what it asks for."""
+    people: list[tuple[bytes, str, str]] = []
+    """(keyed hash, "u" or "a", id) of everybody whom an install's event names to Miso."""
 
 
 @dataclass(slots=True)
@@ -176,7 +226,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the inbox's owner needs of the store: which deliveries are used up, which to rewrite."""
+    """What the inbox's owner needs of the store: which deliveries are used up, which to rewrite or to blank."""
 
     done_before: int
     rewrites: list[tuple[int, bytes]]
+    erasures: list[tuple[int, str, int]] = field(default_factory=list)
+    """(number, instance, last delivery) of installs that are erased."""
