@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -161,6 +162,12 @@ def test_a_request_needs_no_preflight_and_outlives_the_page(play: Play) -> None:
     assert post["options"] == {"method": "POST", "keepalive": True, "credentials": "omit"}
 
 
+def test_a_slash_at_the_end_of_the_endpoint_changes_nothing(play: Play) -> None:
+    settings = {**SETTINGS, "endpoint": f"{SETTINGS['endpoint']}/"}
+    (post,) = play(publish(EVENTS["page_viewed"]), settings=settings)["posts"]
+    assert post["url"] == "https://ingest.example/hooks/shop/pixel/pk-shop-code"
+
+
 @pytest.mark.parametrize("settings", [None, {}, {"accountID": "pk-shop-code"}, {"endpoint": "https://ingest.example"}])
 def test_without_its_settings_it_does_nothing(play: Play, settings: Any) -> None:
     result = play(publish(*EVENTS.values()), settings=settings)
@@ -248,22 +255,24 @@ def test_what_is_no_event_is_not_sent(play: Play, broken: Any) -> None:
 def test_lists_are_cut_and_the_body_stays_small(play: Play) -> None:
     many = [shopify.variant(10**17 + number) for number in range(0, 50_000, 10)]
     names = {"collection_viewed": "collection", "search_submitted": "searchResult"}
+    filters = "&".join(f"filter.v.f{number}={'ß' * 300}" for number in range(9))
+    places = [shopify.context("/collections/" + "%C3%9F" * 5000), shopify.context("/search", filters)]
     events = []
-    for name, key in names.items():
+    for place, (name, key) in zip(places, names.items(), strict=True):
         data = {
             key: {**EVENTS[name]["data"][key], "productVariants": many, "query": "\u0001😀" * 5000, "title": "ß" * 5000}
         }
-        place = shopify.context(
-            "/collections/" + "%C3%9F" * 5000, "&".join(f"filter.v.f{n}={'ß' * 300}" for n in range(99))
-        )
         place["document"]["title"] = "\ud83d" * 5000
         place["navigator"]["userAgent"] = "ß" * 5000
         events.append({**EVENTS[name], "data": data, "context": place})
     shown = {"items": [{"variant": number, "product": number} for number in range(60)], "miso_id": "m" * 5000}
     events.append({**EVENTS["miso:impression"], "customData": shown})
     result = play(publish(*events))
-    assert [len(body["event"]["data"]["items"]) for body in bodies(result)] == [50, 50, 50]
+    found = [body["event"] for body in bodies(result)]
+    assert [len(event["data"]["items"]) for event in found] == [50, 50, 50]
     assert all(len(post["body"].encode()) < 16 * 1024 for post in result["posts"])
+    assert re.fullmatch(r"https://shop\.example/collections/(%C3%9F)+(%C3)?", found[0]["page"]["url"])
+    assert found[1]["page"]["url"].count("filter.v.f") == 1
 
 
 IDS = [
@@ -372,6 +381,12 @@ def test_the_window_tells_where_it_is_when_the_document_does_not(play: Play) -> 
     assert body["event"]["page"]["url"] == f"{shopify.SHOP}/products/shirt"
 
 
+def test_an_event_that_tells_no_place_is_of_the_page_that_loaded_the_pixel(play: Play) -> None:
+    (body,) = bodies(play(publish(replaced(EVENTS["page_viewed"], "context", None))))
+    assert body["event"]["page"]["url"] == f"{shopify.SHOP}/"
+    assert body["event"]["userAgent"] == shopify.AGENT
+
+
 def test_nothing_is_sent_before_consent_and_then_all_as_it_was(play: Play) -> None:
     events = [EVENTS["page_viewed"], EVENTS["product_viewed"]]
     before = [*publish(*events), {"wait": 60_000}]
@@ -446,3 +461,11 @@ def test_little_is_kept_for_another_try(play: Play) -> None:
     views = [replaced(EVENTS["page_viewed"], "id", f"view-{number}") for number in range(200)]
     posts = play([*publish(*views), {"wait": 600_000}], answers=("lost",) * 9999)["posts"]
     assert len(posts) <= 200 + 2 * 50
+
+
+def test_after_a_bad_hour_lost_requests_are_tried_again_as_before(play: Play) -> None:
+    views = [replaced(EVENTS["page_viewed"], "id", f"view-{number}") for number in range(61)]
+    lost = ("lost",) * (60 + 2 * 50)  # the last of them is the last try of the first hour
+    steps = [*publish(*views[:60]), {"wait": 600_000}, *publish(views[60]), {"wait": 600_000}]
+    posts = play(steps, answers=(*lost, "lost"))["posts"]
+    assert [post["answer"] for post in posts if '"view-60"' in post["body"]] == ["lost", 204]

@@ -8,7 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from misoflow_shopify.config import API_VERSION
+from misoflow_shopify import scopes, subscriptions
+from misoflow_shopify.config import API_VERSION, ShopifyConfig
+from misoflow_shopify.deliveries import WEBHOOKS
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "shopify"
 PIXEL = DEPLOY / "extensions" / "miso-pixel"
@@ -40,6 +42,7 @@ def test_the_scopes_are_the_ones_that_are_used() -> None:
     asked = APP["access_scopes"]["scopes"].split(",")
     assert len(asked) == len(set(asked))
     assert set(asked) == SCOPES
+    assert set(asked) == set(scopes.required(ShopifyConfig(client_id="app", client_secret=("secret",))))
     # whoever declares it without Shopify's approval cannot deploy
     assert APP["access_scopes"]["optional_scopes"] == []
     assert "read_all_orders" in (DEPLOY / "shopify.app.toml").read_text()
@@ -51,6 +54,16 @@ def test_every_topic_is_subscribed_to_once_and_allowed_by_a_scope() -> None:
     assert set(topics) == TOPICS
     needed = {NEEDS[topic.split("/")[0]] for topic in TOPICS | CARTS if topic.split("/")[0] in NEEDS}
     assert needed <= SCOPES
+
+
+def test_what_misoflow_subscribes_to_in_one_shop_is_the_same() -> None:
+    own = {topic for topics in subscriptions.TOPICS.values() for topic in topics}
+    assert {topic.replace("/", "_").upper() for topic in TOPICS} == own
+    assert {topic.replace("/", "_").upper() for topic in CARTS} == set(subscriptions.CARTS)
+
+
+def test_each_topic_is_understood() -> None:
+    assert not {*TOPICS, *CARTS, *COMPLIANCE} - set(WEBHOOKS)
 
 
 def test_the_topics_of_carts_are_there_for_a_shop_without_a_pixel() -> None:

@@ -31,7 +31,7 @@ const PRIVATE =
  * @param {unknown} value */
 const last = (value) => {
   const whole = typeof value === 'string' || Number.isSafeInteger(value) ? String(value) : '';
-  return whole.length > 300 ? '' : whole.replace(/(?:\?|%3f).*$/is, '').replace(/^.*\//s, '');
+  return whole.replace(/(?:\?|%3f).*$/is, '').replace(/^.*\//s, '');
 };
 
 /** @param {unknown} value */
