@@ -142,6 +142,10 @@ class Toy(Connector[ToyConfig]):
     def do_leave(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         yield Disconnect("the app was uninstalled")
 
+    def do_several(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        for one in item["of"]:
+            yield from getattr(self, f"do_{one['do']}")(one)
+
     def do_skip(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         yield Skip("of no use")
 

@@ -15,6 +15,7 @@ from misoflow.budget import JOB
 from misoflow.clock import now_ms, pause
 from misoflow.connector import Stream
 from misoflow.control import ActionError
+from misoflow.crash import point
 from misoflow.pipeline import from_ms
 from misoflow.store import StoreUnavailable, pulls, slices
 from misoflow.store.slices import Job
@@ -199,6 +200,7 @@ class Backfills:
                 await self.start(pull.instance, [pull.stream])
             except ActionError as error:
                 log.error("%s asked for its stream %s, which cannot be pulled: %s", *pull[:2], error)
+            point("pull.begun")
             await self._engine.store.run(pulls.begun, pull)
 
     def _waits(self, job: Job, jobs: list[Job]) -> bool:
