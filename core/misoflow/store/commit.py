@@ -50,6 +50,8 @@ class Committer:
         """Events of the common kinds, inserted many at a time: (id, instance, …) as in INSERT_EVENT."""
         self.next_event = 0
         """The id of the next of them; 0: to be looked up."""
+        self.ended: set[str] = set()
+        """Installs that ended in this chunk: what was translated of them after that, when nobody knew, is skipped."""
         self.links: list[tuple[bytes, bytes]] = []
 
     def run(self) -> None:
@@ -108,6 +110,8 @@ class Committer:
             and erase.suppressed(tx, env, made.who, made.at)
         ):
             made.state, made.reason = "suppressed", "the user was forgotten later than this happened"
+        if made.instance in self.ended and made.state == "pending" and not (made.life or made.held):
+            made.state, made.reason = "skipped", installs.GONE
         if made.people and made.state == "pending":
             people.note(tx, instance, env, made.people)
         if _common(made):
@@ -213,7 +217,10 @@ class Committer:
         for pull in made.pulls:
             pulls.ask(tx, instance, pull, now)
         for turn in made.life:
-            installs.live(tx, instance, made.instance, turn, now, made.delivery)
+            if installs.live(tx, instance, made.instance, turn, now, made.delivery):
+                self.ended.add(made.instance)
+            else:
+                self.ended.discard(made.instance)
         ready, waiting = self._pieces(made, instance, env, row)
         targets = bool(ready) + waiting + len(self._fetches(made, instance, row))
         targets += len({who for who, _ in made.forget}) + len(made.absents)
