@@ -28,7 +28,7 @@ SHOP = "shop/a.example"
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    for told in (ToyApp.script, ToyApp.grants, ToyApp.left, ToyApp.pulled):
+    for told in (ToyApp.script, ToyApp.grants, ToyApp.left, ToyApp.pulled, ToyApp.history):
         told.clear()
 
 
@@ -243,6 +243,18 @@ async def test_what_was_missing_for_a_while_is_pulled(tmp_path: Path) -> None:
 def look_now(tx: Any) -> None:
     """As if a quarter of an hour had gone by."""
     tx.db.execute("UPDATE installs SET due=0")
+
+
+async def test_history_does_not_wait_for_aliases_that_cannot_come_any_more(tmp_path: Path) -> None:
+    async with shops(tmp_path) as s:
+        await s.send(item("alias", key="cart:1", a="by its cart"), instance="web")
+        ToyApp.history.append(item("alias", key="cart:2", a="by its cart"))
+        ToyApp.history.append(item("late", keys=["cart:1"], a="of its own"))  # another instance's alias
+        ToyApp.history.append(item("late", keys=["cart:2"], a="of its own"))
+        await click(s)
+        await s.until(lambda: state(s) == "live" and "pending" not in s.counts(SHOP))
+        found = [one["anonymous_id"] for one in s.interactions() if "anonymous_id" in one]
+        assert sorted(found) == ["by its cart", "of its own"]
 
 
 async def test_the_commands_show_the_installs(tmp_path: Path) -> None:

@@ -248,6 +248,8 @@ class Committer:
         for piece in [piece for piece in made.pieces if self._claim(piece, row)]:
             ask = piece.known
             full = late.bound(tx, env, row, piece) if piece.late else piece
+            if full is None and self.chunk.page is not None and made.at < now - late.PAST_MS:
+                full = late.past(tx, env, row, piece)
             if ask is not None and not known.has(tx, env, instance, ask):
                 known.wait(tx, env, instance, row, piece, ask)
                 fetches.ask(tx, instance, ask.fetch, now)

@@ -15,6 +15,8 @@ from misoflow.store.values import Piece
 
 SETTLE_MS = 60_000
 """How long a record with a late text waits for its alias."""
+PAST_MS = 3_600_000
+"""Of what happened longer ago than that no alias is still on its way: it does not wait."""
 NO_IDENTITY = "no identity: the alias it waited for did not come"
 NO_CATEGORY = "names a category that the instance does not know"
 
@@ -23,6 +25,15 @@ def bound(tx: Tx, env: int, event: int, piece: Piece) -> Piece | None:
     """The event's piece with its late texts put in, if the aliases of all of them came first."""
     texts = _texts(tx, {late.field: late.keys for late in piece.late})
     return Piece(_named(tx, env, event, piece.body, texts)) if len(texts) == len(piece.late) else None
+
+
+def past(tx: Tx, env: int, event: int, piece: Piece) -> Piece | None:
+    """The event's piece as ``release`` would send it; None where something of it has no default."""
+    texts = _texts(tx, {late.field: late.keys for late in piece.late})
+    record = msgspec.json.decode(piece.body)
+    if any(not (texts.get(late.field) or record.get(late.field)) for late in piece.late):
+        return None
+    return Piece(_named(tx, env, event, piece.body, texts))
 
 
 def wait(tx: Tx, env: int, event: int, piece: Piece, now: int) -> None:
