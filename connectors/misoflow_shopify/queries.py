@@ -165,6 +165,9 @@ mutation Start($query: String!) {
   }
 }
 """
+CANCEL = """
+mutation Cancel($id: ID!) { bulkOperationCancel(id: $id) { bulkOperation { id } userErrors { field message } } }
+"""
 OPERATION = f"query Operation($id: ID!) {{ bulkOperation(id: $id) {{ {OPERATION_FIELDS} }} }}"
 OPERATIONS = f"""
 query Operations($query: String!) {{

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 FIRST = 100
 """Of a connection at once; halved where that costs too much."""
+REFUND_FIRST = 10
+"""Most refunds have fewer lines, and a page of an order's refunds costs what all of them may hold."""
 LIST_FIRST = 250
 HURRY = 3.0
 """Seconds that one object may wait for its shop's budget before others have their turn."""
@@ -93,7 +95,12 @@ class Reader:
         """The refunds of an order with their lines: a list may hold no connection in a bulk operation."""
         if not order.get("refunds"):
             return []
-        node = (await self._sized(queries.REFUNDS, {"id": order["id"]}, patience)).get("order") or {}
+        where = {"id": order["id"], "first": REFUND_FIRST}
+        try:
+            data = await self._admin.query(queries.REFUNDS, where, patience=patience)
+        except TooCostly:
+            data = await self._admin.query(queries.REFUNDS, {**where, "first": 1}, patience=patience)
+        node = data.get("order") or {}
         found = []
         for refund in node.get("refunds") or ():
             path = ("node", "refundLineItems")
