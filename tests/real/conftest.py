@@ -22,11 +22,7 @@ ROOT = HERE.parents[1]
 IN_CI = os.environ.get("CI") == "true"
 SOURCES = (
     *("package.json", "package-lock.json", ".npmrc"),
-<<<<<<< HEAD
-    *("session.json", "node_shop.cjs", "browser_shop.js", "miso_page.js", "pixel_sandbox.cjs"),
-=======
-    *("session.json", "node_shop.cjs", "browser_shop.js", "miso_page.js", "browser.cjs"),
->>>>>>> hm
+    *("session.json", "node_shop.cjs", "browser_shop.js", "miso_page.js", "browser.cjs", "pixel_sandbox.cjs"),
 )
 MISO_SDK = ("miso-sdk-build.txt", "miso-sdk.txt")
 """Hashed requirements; the first are what the second, which has no wheel, is built with."""
