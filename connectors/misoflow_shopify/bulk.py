@@ -27,6 +27,8 @@ POLL = (1.0, 60.0)
 """Seconds between two looks, from the first to the slowest. The webhook that says the same may not come."""
 LATE_PARTIAL = (10, 10.0)
 """How often, and how long between, to look for the partial data of an operation that failed."""
+LONGEST = 10 * 86_400.0
+"""Shopify itself ends an operation after ten days."""
 OLDEST_MS = 6 * 86_400_000
 """Links end after 7 days."""
 BUSY_SECONDS = 60.0
@@ -67,14 +69,16 @@ class Bulk:
         self._link = link
         self._admin = admin
 
-    async def run(self, query: str) -> Operation:
+    async def run(self, query: str, *, since: int = 0, most: float = LONGEST) -> Operation:
         """The operation of this query, completed: a former one of ours, one under way, or a new one.
 
+        One that was created before ``since`` (ms) is too old; one that takes longer than ``most`` seconds is cancelled.
         Raises Failed, Retry when five are under way already, Halt.
         """
-        operation = await self._former(query) or await self._running(query) or await self._start(query)
+        since = max(since, self._link.now_ms() - OLDEST_MS)
+        operation = await self._former(query, since) or await self._running(query, since) or await self._start(query)
         await self._link.remember(_name(query), operation.id)
-        operation = await self._ended(operation)
+        operation = await self._ended(operation, most)
         if operation.status == "COMPLETED":
             return operation
         await self.done(query)
@@ -84,18 +88,19 @@ class Bulk:
         """The operation is used, or of no use: the next ``run`` starts another one."""
         await self._link.remember(_name(query), None)
 
-    async def _former(self, query: str) -> Operation | None:
+    async def _former(self, query: str, since: int) -> Operation | None:
         known = await self._link.remembered(_name(query), str)
         found = None if known is None else await self._look(known)
-        if found is None or self._link.now_ms() - found.at > OLDEST_MS:
+        if found is None or found.at < since:
             return None
         return found if found.status in (*UNDER_WAY, "COMPLETED") else None
 
-    async def _running(self, query: str) -> Operation | None:
+    async def _running(self, query: str, since: int) -> Operation | None:
         """One that we started and could not write down."""
         data = await self._admin.query(queries.OPERATIONS, {"query": "status:RUNNING type:QUERY"})
         found = [_operation(node) for node in (data.get("bulkOperations") or {}).get("nodes") or ()]
-        return next((one for one in found if one.query == query and one.status in UNDER_WAY), None)
+        ours = (one for one in found if one.query == query and one.at >= since)
+        return next((one for one in ours if one.status in UNDER_WAY), None)
 
     async def _start(self, query: str) -> Operation:
         data = await self._admin.query(queries.START, {"query": query})
@@ -114,9 +119,11 @@ class Bulk:
         node = data.get("bulkOperation")
         return None if node is None else _operation(node)
 
-    async def _ended(self, operation: Operation) -> Operation:
+    async def _ended(self, operation: Operation, most: float) -> Operation:
         wait, slowest = POLL
         while operation.status in UNDER_WAY:
+            if self._link.now_ms() - operation.at > most * 1000 and operation.status != "CANCELING":
+                await self._admin.query(queries.CANCEL, {"id": operation.id})
             await self._link.sleep(wait)
             wait = min(slowest, wait * 2)
             operation = await self._look(operation.id) or _unknown(operation)

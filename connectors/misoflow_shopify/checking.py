@@ -35,7 +35,8 @@ async def problems(connector: Shopify) -> list[Problem]:
 async def _shop(connector: Shopify) -> list[Problem]:
     try:
         await read_facts(connector.link, connector.admin)
-        return scopes.problems(connector.config, await read_scopes(connector.link, connector.admin))
+        granted = await read_scopes(connector.link, connector.admin)
+        return scopes.problems(connector.config, granted, "the app in the shop's admin")
     except Halt as error:
         return [Problem("fail", error.reason, error.fix)]
     except Reject as error:

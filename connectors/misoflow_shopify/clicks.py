@@ -168,5 +168,5 @@ def identified(visit: Visit) -> Outputs:
 def completed(visit: Visit) -> Outputs:
     """The order is read unless its webhook comes; the pixel's own figures are not believed."""
     order = visit.data.get("order")
-    fallback: Outputs = [Fetch("order", order, after=FALLBACK_SECONDS)] if order else []
+    fallback: Outputs = [Fetch("order", order, after=FALLBACK_SECONDS, unless=f"order:{order}")] if order else []
     return [*identified(visit), *fallback]

@@ -48,7 +48,7 @@ class Shopify(Connector[ShopifyConfig], Installable):
     streams = {  # noqa: RUF012 (the base's type)
         "catalog": Stream(timedelta(days=1), poll=True, every=timedelta(days=1)),
         "orders": Stream(timedelta(days=30)),
-        "customers": Stream(timedelta(days=3650)),
+        "customers": Stream(timedelta(days=3650), depth=timedelta(days=3650)),
         "changes": Stream(timedelta(hours=1), poll=True, every=timedelta(hours=1)),
     }
     routes = (

@@ -107,6 +107,16 @@ query OrderLines($id: ID!, $first: Int!, $after: String) {{
   }}
 }}
 """
+REFUNDS = """
+query Refunds($id: ID!, $first: Int!) {
+  order(id: $id) {
+    refunds {
+      id createdAt
+      refundLineItems(first: $first) { nodes { quantity lineItem { id } } pageInfo { hasNextPage endCursor } }
+    }
+  }
+}
+"""
 REFUND_LINES = """
 query RefundLines($id: ID!, $first: Int!, $after: String) {
   node(id: $id) {
@@ -154,6 +164,9 @@ mutation Start($query: String!) {
     bulkOperation { id status createdAt } userErrors { code field message }
   }
 }
+"""
+CANCEL = """
+mutation Cancel($id: ID!) { bulkOperationCancel(id: $id) { bulkOperation { id } userErrors { field message } } }
 """
 OPERATION = f"query Operation($id: ID!) {{ bulkOperation(id: $id) {{ {OPERATION_FIELDS} }} }}"
 OPERATIONS = f"""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 FIRST = 100
 """Of a connection at once; halved where that costs too much."""
+REFUND_FIRST = 10
+"""Most refunds have fewer lines, and a page of an order's refunds costs what all of them may hold."""
 LIST_FIRST = 250
 HURRY = 3.0
 """Seconds that one object may wait for its shop's budget before others have their turn."""
@@ -91,10 +93,19 @@ class Reader:
 
     async def refunds(self, order: Json, *, patience: float = PATIENCE) -> list[tuple[Json, list[Json]]]:
         """The refunds of an order with their lines: a list may hold no connection in a bulk operation."""
+        if not order.get("refunds"):
+            return []
+        where = {"id": order["id"], "first": REFUND_FIRST}
+        try:
+            data = await self._admin.query(queries.REFUNDS, where, patience=patience)
+        except TooCostly:
+            data = await self._admin.query(queries.REFUNDS, {**where, "first": 1}, patience=patience)
+        node = data.get("order") or {}
         found = []
-        for refund in order.get("refunds") or ():
+        for refund in node.get("refunds") or ():
             path = ("node", "refundLineItems")
-            found.append((refund, await self._rest(queries.REFUND_LINES, {"id": refund["id"]}, path, {}, patience)))
+            lines = await self._rest(queries.REFUND_LINES, {"id": refund["id"]}, path, refund, patience)
+            found.append((refund, lines))
         return found
 
     async def listed(self, text: str, root: str, search: str = "") -> AsyncIterator[list[Json]]:

@@ -25,7 +25,6 @@ LACKING = {
     CUSTOMERS: "customers",
     PIXEL: "the storefront's clicks",
 }
-GRANT = "open the app in the shop's admin and approve what it asks for"
 
 
 def required(config: ShopifyConfig) -> tuple[str, ...]:
@@ -43,20 +42,20 @@ def covers(granted: Iterable[str], wanted: Iterable[str]) -> bool:
         return set(wanted) <= set(granted)
 
 
-def problems(config: ShopifyConfig, granted: Iterable[str]) -> list[Problem]:
-    """What is missing, and what does not work for it."""
+def problems(config: ShopifyConfig, granted: Iterable[str], where: str) -> list[Problem]:
+    """What is missing, and what does not work for it. ``where`` a merchant grants it."""
     have = list(granted)
     found = []
     for group, what in LACKING.items():
         lacking = [one for one in group if one in required(config) and not covers(have, [one])]
         if lacking:
             text = f"the shop did not grant {', '.join(lacking)}: {what} cannot be read"
-            found.append(Problem("fail", text, GRANT))
+            found.append(Problem("fail", text, f"approve what the app asks for: open {where}"))
     if not covers(have, [ALL_ORDERS]):
         text = (
             f"history_limited: Shopify shows the orders of the last {DAYS_OF_ORDERS} days only, older ones are left out"
         )
-        fix = f"if you need them, request {ALL_ORDERS} in the Dev Dashboard and open the app again"
+        fix = f"if you need them, request {ALL_ORDERS} in the Dev Dashboard, then open {where}"
         found.append(Problem("warn", text, fix))
     return found
 

@@ -10,7 +10,7 @@ from misoflow import Installed, Problem, Reject
 from misoflow_shopify import scopes, subscriptions, web_pixel
 from misoflow_shopify.domains import pixel_key
 from misoflow_shopify.facts import read_facts, read_scopes
-from misoflow_shopify.tokens import OfflineTokens
+from misoflow_shopify.tokens import OfflineTokens, again
 
 if TYPE_CHECKING:
     from misoflow_shopify.connector import Shopify
@@ -30,7 +30,7 @@ async def installed(connector: Shopify, grant: Mapping[str, str]) -> Installed:
     await tokens.keep()
     await read_facts(link, admin)
     granted = await read_scopes(link, admin)
-    problems = scopes.problems(connector.config, granted)
+    problems = scopes.problems(connector.config, granted, await _where(connector))
     gaps = list(await _history(connector, granted))
     hooks = await hooks_url(connector)
     if hooks is None:
@@ -55,6 +55,11 @@ async def hooks_url(connector: Shopify) -> str | None:
     found = await connector.tokens.stored()
     before, slash, instance = ("" if found is None else found.url).rpartition("/install/")
     return f"{before}/hooks/{instance}" if slash and instance else None
+
+
+async def _where(connector: Shopify) -> str:
+    found = await connector.tokens.stored()
+    return again("" if found is None else found.url, await connector.admin.shop())
 
 
 async def _history(connector: Shopify, granted: list[str]) -> tuple[str, ...]:

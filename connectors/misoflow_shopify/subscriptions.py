@@ -9,7 +9,7 @@ from misoflow import Problem
 
 from misoflow_shopify import queries
 from misoflow_shopify.admin import Admin, Json
-from misoflow_shopify.scopes import CATALOG, CUSTOMERS, GRANT, ORDERS, covers
+from misoflow_shopify.scopes import CATALOG, CUSTOMERS, ORDERS, covers
 
 TOPICS: dict[tuple[str, ...], tuple[str, ...]] = {
     (): ("APP_UNINSTALLED", "APP_SCOPES_UPDATE", "SHOP_UPDATE", "BULK_OPERATIONS_FINISH"),
@@ -47,7 +47,7 @@ async def made(admin: Admin, topics: list[str], uri: str) -> tuple[list[str], li
     if not refused:
         return created, []
     text = f"Shopify refuses the webhooks {', '.join(refused).lower()}: what they tell comes hourly only"
-    return created, [Problem("warn", text, GRANT)]
+    return created, [Problem("warn", text, "look at the app's scopes and at api_version")]
 
 
 async def _existing(admin: Admin) -> list[Json]:

@@ -120,8 +120,7 @@ class StoredTokens:
 
     def ended(self, found: Tokens) -> Halt:
         """Only a click of the merchant helps."""
-        again = f" ({found.url}/connect?shop={found.shop})" if found.url else ""
-        return Halt("the shop has to be connected again", f"open the app in the shop's admin once more{again}")
+        return Halt("the shop has to be connected again", f"open {again(found.url, found.shop)}")
 
     async def _renewed(self, stale: str) -> Tokens:
         """Another token than ``stale``: made by us, or by whoever was faster."""
@@ -248,6 +247,11 @@ class ClientCredentials(StoredTokens):
 
     def ended(self, found: Tokens) -> Halt:
         return Halt("Shopify gives no token for the app's credentials", ROTATE)
+
+
+def again(url: str, shop: str) -> str:
+    """Where a merchant agrees once more; opening an app that is connected does not ask again."""
+    return f"{url}/connect?shop={shop} in a browser that is signed in to the shop" if url else "the app's install link"
 
 
 def _after(now: float, seconds: float | None) -> float | None:

@@ -147,6 +147,8 @@ class Stream:
     """Streams that are pulled first, over the whole range."""
     background: bool = False
     """Pulled by its schedule or by name only."""
+    depth: timedelta | None = None
+    """How far back it is pulled unless the settings say something else; else 90 days."""
     every: timedelta | None = None
     """Pulled by itself that often, unless the settings say something else."""
     settle: timedelta = timedelta(0)

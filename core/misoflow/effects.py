@@ -89,12 +89,14 @@ class Known:
 class Fetch:
     """A thin event: the engine coalesces equal ones, rate-limits, and calls ``Connector.fetch``.
 
-    ``after`` seconds from the first one on; those that come meanwhile are served by the same call.
+    ``after`` seconds from the first one on; those that come meanwhile are served by the same call. It is not needed
+    any more once ``unless``, the key of a ``once``, is taken.
     """
 
     kind: str
     id: str
     after: float = 0.0
+    unless: str = ""
 
 
 @dataclass(frozen=True, slots=True)

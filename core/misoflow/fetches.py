@@ -13,7 +13,8 @@ from misoflow.delivery import RawsOf
 from misoflow.errors import Halt, Reject, Retry
 from misoflow.instances import Instances
 from misoflow.intake import Intake
-from misoflow.pipeline import describe, from_ms, plain, stamped
+from misoflow.outputs import plain
+from misoflow.pipeline import describe, from_ms, stamped
 from misoflow.store import Store, StoreUnavailable, control
 from misoflow.store.fetches import Due, begin_fetch, due_fetches, failed_fetch, later_fetch, waiting_for
 

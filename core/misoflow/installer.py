@@ -17,7 +17,8 @@ from misoflow.crash import point
 from misoflow.errors import Halt, Reject, Retry
 from misoflow.installable import Installable, Installed
 from misoflow.instances import DAY_MS, Instance
-from misoflow.pipeline import describe, plain
+from misoflow.outputs import plain
+from misoflow.pipeline import describe
 from misoflow.store import StoreUnavailable, control, installs, purge
 from misoflow.store.installs import Install
 

@@ -11,6 +11,7 @@ from typing import Any
 from misoflow.config import InstanceConfig, MisoConfig, Settings
 from misoflow.connector import Connector, Event
 from misoflow.errors import ConfigError
+from misoflow.installable import Installable
 from misoflow.registry import fault, load_connector, load_hook, make
 
 log = logging.getLogger("misoflow.work")
@@ -27,8 +28,8 @@ class Instance:
     def __init__(self, name: str, config: InstanceConfig, miso: MisoConfig) -> None:
         self.name = name
         self.env = miso.name
-        self.is_install = "/" in name
         self.connector: Connector[Any] = make(load_connector(config.connector), config.config, f"instances.{name}")
+        self.is_install = "/" in name or isinstance(self.connector, Installable)
         self.connector.rules = config.rules
         self.drop = frozenset(config.drop)
         self.dedup_ms = (config.dedup_days or self.connector.dedup_days) * DAY_MS

@@ -15,7 +15,8 @@ from misoflow.crash import point
 from misoflow.inbox import Delivery, InboxReader
 from misoflow.installable import Installable
 from misoflow.instances import Instance, Instances
-from misoflow.pipeline import INSTALL, Translator, event_hash, from_ms, pack_events, split, stamped, to_ms, unpack
+from misoflow.outputs import to_ms
+from misoflow.pipeline import INSTALL, Translator, event_hash, from_ms, pack_events, split, stamped, unpack
 from misoflow.store import Store, control, events, installs, slices
 from misoflow.store.values import Chunk, DeadLetter, Known, Outcome, PageMark
 from misoflow.suspects import Suspects

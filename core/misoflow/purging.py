@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from misoflow.clock import now_ms, pause
 from misoflow.control import ActionError
+from misoflow.installable import Installable
 from misoflow.store import StoreUnavailable, purge
 from misoflow.store.purge import Next, Purge
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("misoflow.work")
 
 LOOK_SECONDS = 0.5
+LATE_SECONDS = 3600
+"""What still comes for an erased install (a page that stayed open) is skipped, and erased so long after the last."""
 
 
 class Purging:
@@ -24,10 +27,12 @@ class Purging:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._looked_late = -float(LATE_SECONDS)
 
     async def run(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
             try:
+                await self._late()
                 busy = await self.step()
             except StoreUnavailable as error:
                 self._engine.trouble.say(error)
@@ -38,6 +43,18 @@ class Purging:
         """One turn of every running erasure; False when all of them wait."""
         running = await self._engine.store.run(purge.running)
         return any([await self._turn(one) for one in running])
+
+    async def _late(self) -> None:
+        """Now and then erase what came too late to go with its install."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_late < LATE_SECONDS:
+            return
+        self._looked_late = now
+        store = self._engine.store
+        for name in await store.run(purge.came_late, now_ms() - LATE_SECONDS * 1000):
+            instance = self._engine.instances.get(name)
+            if instance is not None and isinstance(instance.connector, Installable):
+                await store.run(purge.ask, name, now_ms(), now_ms())
 
     async def ask(self, instance: str) -> int:
         """A person wants an install erased; the number of the erasure. ActionError when there is no such install."""

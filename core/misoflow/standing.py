@@ -95,7 +95,7 @@ def _standing(tx: Tx, one: Install) -> Standing:
 def _state(one: Install, streams: tuple[Pulling, ...], problems: tuple[Finding, ...]) -> str:
     if one.state != "installed":
         return {"leaving": "uninstalled", "gone": "uninstalled"}.get(one.state, one.state)
-    if problems:
+    if any(problem.level == "fail" for problem in problems):
         return "degraded"
     return "pulling" if not one.started or any(stream.state == "pulling" for stream in streams) else "live"
 

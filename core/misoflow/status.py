@@ -117,7 +117,9 @@ def _read_install(one: Install, counts: dict[str, Any]) -> None:
         state = {"leaving": "uninstalled", "gone": "uninstalled"}.get(one.state, one.state)
         counts.update(state=state, reason=one.reason, fix=one.fix)
     elif one.problems:
-        counts.update(state="degraded", reason=one.problems[0]["text"], fix=one.problems[0]["fix"])
+        worst = min(one.problems, key=lambda problem: problem["level"])  # fail comes before warn
+        state = "degraded" if worst["level"] == "fail" else "live"
+        counts.update(state=state, reason=worst["text"], fix=worst["fix"])
 
 
 def _read_miso(tx: Tx, miso: dict[str, dict[str, Any]]) -> None:

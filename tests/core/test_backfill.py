@@ -17,7 +17,8 @@ from misoflow.backfill import plan
 from misoflow.connector import Event, Page, Slice, Stream
 from misoflow.control import ActionError, call
 from misoflow.errors import ConfigError, Halt, Reject, Retry, Unreachable
-from misoflow.pipeline import to_ms, unpack
+from misoflow.outputs import to_ms
+from misoflow.pipeline import unpack
 from misoflow.status import dead_letters, history
 from misoflow.store import slices
 from misoflow.streams import stream_configs

@@ -155,3 +155,25 @@ async def test_a_call_that_was_broken_off_is_made_again(tmp_path: Path, monkeypa
         await s.start()
         assert await s.settled(2) == {"accepted": 2, "delivered": 2}
         assert gate.began == ["7", "7"]
+
+
+async def test_a_fetch_is_spared_once_its_key_is_taken(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        await s.send(item("thin", ref="late", after=3600, unless="order"))
+        await s.send(item("thin", ref="other", after=3600, unless="another"))
+        await s.until(lambda: s.counts().get("pending") == 2)
+        await s.send(item("once", key="order"))
+        await s.until(lambda: s.counts() == {"accepted": 3, "delivered": 2, "pending": 1})
+        await s.send(item("thin", ref="late", after=3600, unless="order"))  # taken before it asked
+        await s.until(lambda: s.counts() == {"accepted": 4, "delivered": 3, "pending": 1})
+        left = await s.engine.store.run(lambda tx: [ref for (ref,) in tx.db.execute("SELECT ref FROM fetches")])
+        assert left == ["other"]
+        assert not Toy.fetched
+
+
+async def test_a_spared_fetch_is_still_made_for_those_who_want_it_anyway(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        await s.send(item("thin", ref="x", after=1, unless="order"), item("thin", ref="x", after=1))
+        await s.until(lambda: s.counts().get("pending") == 2)
+        await s.send(item("once", key="order"))
+        await s.until(lambda: Toy.fetched == [("thing", "x")] and "pending" not in s.counts())

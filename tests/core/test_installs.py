@@ -28,7 +28,7 @@ SHOP = "shop/a.example"
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    for told in (ToyApp.script, ToyApp.grants, ToyApp.left, ToyApp.pulled):
+    for told in (ToyApp.script, ToyApp.grants, ToyApp.left, ToyApp.pulled, ToyApp.history):
         told.clear()
 
 
@@ -109,7 +109,7 @@ async def test_retry_comes_again_and_reject_asks_for_another_click(tmp_path: Pat
 
 async def test_missing_rights_are_told_and_their_streams_left_out(tmp_path: Path) -> None:
     async with shops(tmp_path) as s:
-        problem = Problem("warn", "read_orders was not granted", "grant it")
+        problem = Problem("fail", "read_orders was not granted", "grant it")
         ToyApp.script.append(Installed(problems=(problem,), without=("all",)))
         await click(s)
         await s.until(lambda: "often" in ToyApp.pulled and state(s) == "degraded")
@@ -245,9 +245,21 @@ def look_now(tx: Any) -> None:
     tx.db.execute("UPDATE installs SET due=0")
 
 
+async def test_history_does_not_wait_for_aliases_that_cannot_come_any_more(tmp_path: Path) -> None:
+    async with shops(tmp_path) as s:
+        await s.send(item("alias", key="cart:1", a="by its cart"), instance="web")
+        ToyApp.history.append(item("alias", key="cart:2", a="by its cart"))
+        ToyApp.history.append(item("late", keys=["cart:1"], a="of its own"))  # another instance's alias
+        ToyApp.history.append(item("late", keys=["cart:2"], a="of its own"))
+        await click(s)
+        await s.until(lambda: state(s) == "live" and "pending" not in s.counts(SHOP))
+        found = [one["anonymous_id"] for one in s.interactions() if "anonymous_id" in one]
+        assert sorted(found) == ["by its cart", "of its own"]
+
+
 async def test_the_commands_show_the_installs(tmp_path: Path) -> None:
     async with shops(tmp_path) as s:
-        problem = Problem("warn", "read_orders was not granted", "grant it")
+        problem = Problem("fail", "read_orders was not granted", "grant it")
         ToyApp.script.append(Installed(problems=(problem,), without=("all",)))
         await click(s)
         await s.until(lambda: state(s) == "degraded" and "often" in ToyApp.pulled)
@@ -259,7 +271,7 @@ async def test_the_commands_show_the_installs(tmp_path: Path) -> None:
         told = await asyncio.to_thread(CliRunner().invoke, app, [*command, "shop", "--json"])
         line = json.loads(told.output.splitlines()[0])
         assert (line["instance"], line["state"]) == (SHOP, "degraded")
-        assert line["problems"] == [{"level": "warn", "text": "read_orders was not granted", "fix": "grant it"}]
+        assert line["problems"] == [{"level": "fail", "text": "read_orders was not granted", "fix": "grant it"}]
         none = await asyncio.to_thread(CliRunner().invoke, app, [*command, "sho"])
         assert none.output.strip() == "nobody has installed anything yet"
 

@@ -100,3 +100,24 @@ async def test_waiting_outlives_a_restart_and_ends_with_a_forget(tmp_path: Path)
         await s.engine.store.run(lambda tx: tx.db.execute("UPDATE fetches SET due=0"))
         Toy.answers[:] = [[catalogue("7", new="t")]]
         assert await s.settled(2) == {"accepted": 2, "delivered": 2}
+
+
+async def test_an_event_is_skipped_only_if_nothing_of_it_was_sent(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        Toy.answers[:] = [[] for _ in range(3)]
+        strange = [item("known", ps=["x"], ref="1"), item("known", ps=["y"], ref="2")]
+        await s.send(item("several", of=strange))
+        await s.send(item("several", of=[strange[0], item("like", p="p")]))
+        assert await s.settled(2) == {"accepted": 2, "delivered": 1, "skipped": 1}
+        assert [one["product_ids"] for one in s.interactions()] == [["p"]]
+
+
+async def test_an_event_that_was_skipped_lets_go_of_its_claims(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        Toy.answers[:] = [[], [], []]
+        first = {"do": "once", "key": "k", "p": "p"}
+        known = item("known", ps=["x"], ref="1")
+        await s.send(item("several", of=[known]), item("several", of=[{**first, "key": "other"}, known]))
+        await s.settled(2)
+        await s.send(item(**first), item(**{**first, "key": "other"}))
+        assert await s.settled(4) == {"accepted": 4, "delivered": 2, "skipped": 2}

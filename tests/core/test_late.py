@@ -97,6 +97,19 @@ async def test_who_is_named_late_is_forgotten_with_the_user(tmp_path: Path) -> N
         assert known == 2, "the user, and the anonymous id that came late"
 
 
+async def test_an_event_is_of_whom_its_alias_names(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        await s.send(item("late", key="cart", a="default"), item("late", key="named", a="default"))
+        await s.send(item("alias", key="cart", a="ann-1"), item("anonymous", a="ann-1", u="ann"))
+        await s.send(item("alias", key="named", a="ann-1"))
+        await s.settled(5)
+        await call(s.settings, "forget", users=["ann"])
+        scrubbed = await s.engine.store.run(lambda tx: list(tx.db.execute("SELECT who FROM events WHERE who IS NULL")))
+        assert len(scrubbed) == 2, "the aliases are nobody's"
+        who = s.vault.keyed_hash(b"a:ann-1")
+        assert await s.engine.store.run(lambda tx: tx.one("SELECT count(*) FROM events WHERE who=?", (who,))) == 2
+
+
 async def test_what_waits_for_an_alias_is_erased_with_its_user(tmp_path: Path) -> None:
     async with site(tmp_path) as s:
         await s.send(item("late", key="cart", u="ann"))

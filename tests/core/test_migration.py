@@ -76,7 +76,7 @@ def test_a_migrated_store_is_as_a_new_one(old: Path, tmp_path_factory: pytest.Te
 def test_what_waited_in_an_old_store_goes_on(old: Path) -> None:
     store = Store(old, vault())
     assert store.run_now(events.recount) == []
-    store.run_now(late.bind, KEY, "visitor", NOW)
+    store.run_now(late.bind, 1, KEY, "visitor", NOW)
     due = Due("web", "thing", "7", 0)
     assert store.run_now(fetches.due_fetches, NOW, 4) == [[due]]
     store.run_now(fetches.begin_fetch, due)

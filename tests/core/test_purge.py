@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from misoflow.connector import Event, Page, Slice
+from misoflow.connector import Event, Page, Request, Slice
 from misoflow.control import ActionError, call
 from misoflow.store import purge
 from misoflow_sandbox.miso import MisoSandbox, served
@@ -36,8 +38,8 @@ async def serve(s: Site) -> None:
 
 
 @contextlib.asynccontextmanager
-async def shop(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path) as s:
+async def shop(tmp_path: Path, more: str = "") -> AsyncIterator[Site]:
+    async with site(tmp_path, more) as s:
         serving = asyncio.create_task(serve(s))
         try:
             yield s
@@ -205,8 +207,6 @@ async def test_what_is_read_meanwhile_is_dropped(tmp_path: Path, monkeypatch: py
         await go.wait()
         return [Event(f"{CANARY}-{ref}", "like", {"p": f"{CANARY}-fetched"})]
 
-    from datetime import timedelta
-
     monkeypatch.setattr(Toy, "streams", {"events": timedelta(days=1)})
     monkeypatch.setattr(Toy, "backfill", backfill)
     monkeypatch.setattr(Toy, "fetch", fetch)
@@ -239,6 +239,68 @@ async def test_a_shared_product_and_user_stay_for_the_other(tmp_path: Path) -> N
         await erased(s)
         await s.until(lambda: s.users().get("both", {}).get("city") == "by other")
         assert s.products()["both"]["title"] == "by other"
+
+
+async def test_from_the_click_to_the_platforms_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks for the erasure is erased with the rest, and so is what comes too late."""
+    more = '[instances.shop]\nconnector = "tests.core.toyapp:ToyApp"\n'
+    name = "shop/acme-shop.example"
+    async with shop(tmp_path, more) as s:
+        body = json.dumps({"code": f"{CANARY}-code"}).encode()
+        await s.inbox.append([(name, Request(body, channel="install", received_at=datetime.now(UTC)))])
+        await s.send(*traces(name, CANARY)[:8], instance=name)
+        await s.until(lambda: s.counts(name).get("delivered", 0) >= 8)
+        await s.send(item("gone", at=datetime.now(UTC).isoformat()), instance=name)
+        await s.send(item("erase", at=datetime.now(UTC).isoformat()), instance=name)
+        await s.send(item("like", p=CANARY), instance=name)
+        await erased(s)
+        assert CANARY not in at_miso(s)
+        await s.until(lambda: s.counts(name).get("skipped") == 1)
+        late = [one for one in s.engine.inbox.read(0, 1000, 10**9) if one.instance == name]
+        assert len(late) == 1, "what came before the request, and the request, are blanked"
+        monkeypatch.setattr("misoflow.purging.LATE_SECONDS", 0)
+        await erased(s, 2)
+        assert on_disk(tmp_path, "acme-shop") == []
+        assert CANARY.encode() not in opened(s)
+        assert s.counts("erased#1")["skipped"] >= 1
+
+
+async def test_many_people_go_in_many_deletes_and_others_pass_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for what in (
+        "purge_people.AT_ONCE",
+        "purge_rows.EVENTS_AT_ONCE",
+        "leaving.PARTS_AT_ONCE",
+        "leaving.RECORDS_AT_ONCE",
+    ):
+        monkeypatch.setattr(f"misoflow.store.{what}", 2)
+    async with shop(tmp_path) as s:
+        for n in range(5):
+            people = [item("like", p="p", u=f'{CANARY} "{n}"\n2'), item("anonymous", a=f"{CANARY}-{n}")]
+            await s.send(*people, item("product", p=f"{CANARY}-{n}", v=1), instance=SHOP)
+            await s.send(item("product", p=f"kept-{n}", v=1), item("like", p="p", u=f"{n}"), instance=OTHER)
+        await s.settled(15, SHOP)
+        await s.settled(10, OTHER)
+        await call(s.settings, "erase.install", instance=SHOP)
+        await erased(s)
+        deletes = [one for one in s.sandbox.held.wire if one.method == "DELETE"]
+        assert [one.records for one in deletes] == [2] * 5
+        assert CANARY not in at_miso(s)
+        assert sorted(s.products()) == [f"kept-{n}" for n in range(5)]
+        assert [one["user_id"] for one in s.interactions()] == [f"{n}" for n in range(5)]
+        assert s.counts("erased#1") == {"accepted": 15, "delivered": 15}
+
+
+async def test_without_the_links_of_profiles_visitors_would_stay(tmp_path: Path) -> None:
+    """The one thing that is inferred of Miso: a delete by user id reaches the anonymous ids that came with it."""
+    async with shop(tmp_path) as s:
+        s.sandbox.options.join = False
+        await filled(s)
+        await call(s.settings, "erase.install", instance=SHOP)
+        await erased(s)
+        left = [one for one in s.interactions() if CANARY in str(one)]
+        assert {one["anonymous_id"] for one in left} == {f"{CANARY}-visitor", f"{CANARY}-late"}
 
 
 async def test_what_is_not_sent_yet_never_is(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from misoflow import schedule
 from misoflow.control import call
 from misoflow.crontab import crontab
-from misoflow.pipeline import to_ms
+from misoflow.outputs import to_ms
 from misoflow.schedule import Schedule, first_run, timed, trigger_of
 from misoflow.status import status
 from misoflow.store import budgets, slices

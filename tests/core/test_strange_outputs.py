@@ -10,22 +10,28 @@ from typing import Any
 
 import pytest
 from misoflow import (
+    Absent,
     Alias,
     Config,
     Connector,
     Disconnect,
     Event,
     Fetch,
+    Group,
     Like,
     Listing,
     Product,
+    Pull,
     Reject,
     Request,
     Skip,
     User,
+    aliased,
+    known,
     latest,
     merge,
     once,
+    outputs,
     pipeline,
 )
 
@@ -74,6 +80,23 @@ STRANGE_OUTPUTS: dict[str, Any] = {
     "surrogate in a user": lambda: [User(user_id=SURROGATE)],
     "an error yielded": lambda: [Like(**LIKE), Reject("never raised")],
     "fetch of an object": lambda: [Fetch(any_, any_)],
+    "fetch after an object": lambda: [Fetch("k", "r", after=any_)],
+    "fetch after nothing that is a number": lambda: [Fetch("k", "r", after=float("nan"))],
+    "fetch in the past": lambda: [Fetch("k", "r", after=-1)],
+    "pull of an object": lambda: [Pull(any_)],
+    "pull after for ever": lambda: [Pull("s", after=float("inf"))],
+    "group of an object": lambda: [Group(any_, 1, ())],
+    "group without records": lambda: [Group("g", 1, any_)],
+    "group of interactions": lambda: [Group("g", 1, (Like(**LIKE),))],  # type: ignore[arg-type]
+    "group version is an object": lambda: [Group("g", any_, ())],
+    "group version is huge": lambda: [Group("g", 2**70, ())],
+    "absent of an object": lambda: [Absent(any_, 1)],
+    "absent version is a text": lambda: [Absent("g", "1")],  # type: ignore[arg-type]
+    "known without a fetch": lambda: [known(Like(**LIKE), any_)],
+    "known of a product": lambda: [known(Product(product_id="p"), Fetch("k", "r"))],  # type: ignore[arg-type]
+    "once takes an object too": lambda: [once("k", Like(**LIKE), also=any_)],
+    "late key is an object": lambda: [Like(product_ids=["p"], anonymous_id=aliased(any_), timestamp=LIKE["timestamp"])],
+    "source is the store's own": lambda: [merge("u", "\x1fgroup", User(user_id="u"), version=1)],
 }
 
 
@@ -137,13 +160,19 @@ async def test_nonsense_out_of_translate_harms_no_other_event(tmp_path: Path) ->
         assert counts["dead"] >= len(STRANGE_OUTPUTS) - 4
 
 
-@pytest.mark.parametrize("stage", ["events", "translate"])
+@pytest.mark.parametrize("stage", ["events", "translate", "groups", "fetches"])
 async def test_a_generator_without_an_end_is_a_dead_letter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     monkeypatch.setattr(pipeline, "MOST_EVENTS", 1000)
-    monkeypatch.setattr(pipeline, "MOST_RECORDS", 1000)
-    table, made = (STRANGE_EVENTS, Event("e", "like", {})) if stage == "events" else (STRANGE_OUTPUTS, Like(**LIKE))
+    monkeypatch.setattr(outputs, "MOST_RECORDS", 1000)
+    endless = {
+        "events": Event("e", "like", {}),
+        "translate": Like(**LIKE),
+        "groups": Group("g", 1, ()),
+        "fetches": Fetch("k", "r"),
+    }
+    table, made = STRANGE_EVENTS if stage == "events" else STRANGE_OUTPUTS, endless[stage]
     monkeypatch.setitem(table, "endless", lambda: repeat(made))
     async with site(tmp_path, MORE) as s:
         await s.send(instance="odd", body=body("endless"))

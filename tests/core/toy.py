@@ -103,7 +103,7 @@ class Toy(Connector[ToyConfig]):
         yield latest(item["u"], item["v"], record)
 
     def do_thin(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
-        yield Fetch("thing", item["ref"], after=item.get("after", 0))
+        yield Fetch("thing", item["ref"], after=item.get("after", 0), unless=item.get("unless", ""))
 
     def do_group(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         more = {"product_group_id": item["family"]} if "family" in item else {}
@@ -141,6 +141,10 @@ class Toy(Connector[ToyConfig]):
 
     def do_leave(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         yield Disconnect("the app was uninstalled")
+
+    def do_several(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        for one in item["of"]:
+            yield from getattr(self, f"do_{one['do']}")(one)
 
     def do_skip(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         yield Skip("of no use")

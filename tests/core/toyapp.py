@@ -37,6 +37,8 @@ class ToyApp(Toy, Installable):
     grants: ClassVar[list[dict[str, str]]] = []
     left: ClassVar[list[str]] = []
     pulled: ClassVar[list[str]] = []
+    history: ClassVar[list[dict[str, Any]]] = []
+    """What the stream ``all`` holds beside one like."""
 
     def translate(self, event: Event) -> Iterable[Record | Effect]:
         if event.topic == "gone":
@@ -66,5 +68,7 @@ class ToyApp(Toy, Installable):
 
     async def backfill(self, part: Slice) -> AsyncIterator[Page]:  # type: ignore[override]
         type(self).pulled.append(part.stream)
-        like = {"p": "h"}
-        yield Page([Event(f"{part.stream}-{part.cursor}", "like", like)], f"{part.stream}:{TIME}")
+        events = [Event(f"{part.stream}-{part.cursor}", "like", {"p": "h"})]
+        if part.stream == "all":
+            events += [Event(one["id"], one["do"], one) for one in self.history]
+        yield Page(events, f"{part.stream}:{TIME}")

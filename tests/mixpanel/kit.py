@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from misoflow.control import call
-from misoflow.pipeline import to_ms
+from misoflow.outputs import to_ms
 from misoflow.store import slices
 from misoflow_sandbox.mixpanel import Action, Call, LedgerEvent, MixpanelSandbox, MixpanelWorld, Options, Rule
 from misoflow_sandbox.mixpanel.events import Events

@@ -15,7 +15,7 @@ import pytest
 import zstandard
 from misoflow import Retry, Slice
 from misoflow.control import call
-from misoflow.pipeline import to_ms
+from misoflow.outputs import to_ms
 from misoflow.store import slices
 from misoflow_segment import Segment, archive
 from misoflow_segment.config import SegmentConfig

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from misoflow import Halt, Page, Reject, Retry, Slice
-from misoflow_shopify import Shopify
+from misoflow_shopify import Shopify, bulk
 from misoflow_shopify.bulk import BUSY_SECONDS, Failed
 from misoflow_shopify.jsonl import Broken
 
@@ -46,7 +46,7 @@ class Bulks:
                 }
             },
             "Collections": lambda _: connection("collections", []),
-            "RefundLines": lambda _: {"node": connection("refundLineItems", [REFUNDED])},
+            "Refunds": lambda _: {"order": {"refunds": [{**REFUND, **connection("refundLineItems", [REFUNDED])}]}},
         }
 
     @property
@@ -100,6 +100,7 @@ def connection(name: str, found: list[Any]) -> dict[str, Any]:
     return {name: {"nodes": found, "pageInfo": {"hasNextPage": False, "endCursor": None}}}
 
 
+REFUND = {"id": "gid://shopify/Refund/8", "createdAt": "2026-12-02T10:00:00Z"}
 REFUNDED = {"quantity": 1, "lineItem": {"id": "gid://shopify/LineItem/11"}}
 
 
@@ -185,8 +186,7 @@ async def shop_with(lines: list[dict[str, Any]], **options: Any) -> tuple[Bulks,
 
 
 async def test_orders_come_with_their_states_and_refunds() -> None:
-    refund = {"id": "gid://shopify/Refund/8", "createdAt": "2026-12-02T10:00:00Z"}
-    bulks, made = await shop_with([*order(1, refunds=[refund]), *order(2)])
+    bulks, made = await shop_with([*order(1, refunds=[REFUND]), *order(2)])
     pages = await pulled(made)
     found = ids(pages)
     assert sorted(found) == [
@@ -432,6 +432,36 @@ async def test_07_a_token_that_is_revoked_meanwhile_loses_no_operation() -> None
     next(iter(bulks.operations.values()))["looks"] = 2
     assert len(ids(await pulled(made))) == 2
     assert bulks.started == 1
+
+
+async def test_26_a_window_that_takes_too_long_is_cancelled_and_asked_for_in_halves() -> None:
+    clock = Clock()
+    bulks, made = await shop_with(order(1), clock=clock)
+    bulks.looks = 100_000
+
+    def cancel(variables: Mapping[str, Any]) -> dict[str, Any]:
+        bulks.operations[variables["id"]] |= {"looks": 1, "objectCount": "0"}
+        bulks.change = {"status": "CANCELED", "url": None}
+        return {"bulkOperationCancel": {"userErrors": []}}
+
+    bulks.shop.answers["Cancel"] = cancel
+    with pytest.raises(Failed, match="CANCELED"):
+        await pulled(made)
+    assert 7200 <= sum(clock.slept) < 7400
+    assert len(bulks.shop.calls("Cancel")) == 1
+
+
+async def test_a_catalogue_of_yesterday_is_not_todays() -> None:
+    bulks, made = await shop_with(product(1))
+    await pulled(made, CATALOG)
+    query = next(iter(bulks.operations.values()))["query"]
+    await made.link.remember(bulk._name(query), "gid://shopify/BulkOperation/1")  # done, and a crash kept it
+    tomorrow = Slice("catalog", NOW, NOW + timedelta(days=1), "")
+    await pulled(made, tomorrow)
+    assert bulks.started == 2
+    await made.link.remember(bulk._name(query), "gid://shopify/BulkOperation/2")
+    await pulled(made, CATALOG)
+    assert bulks.started == 2  # of this slice: it goes on
 
 
 async def test_32_before_the_wall_there_is_nothing_to_ask_for() -> None:

@@ -11,7 +11,7 @@ from misoflow import Reject, Retry
 from misoflow_shopify import Shopify
 
 from tests.shopify.fake import SHOP, Clock, FakeShop, MemoryState, connected
-from tests.shopify.test_bulk import Bulks, connection
+from tests.shopify.test_bulk import REFUND, Bulks, connection
 
 READ_AT = 1_800_000_000_000
 
@@ -129,17 +129,26 @@ async def test_an_order_is_whole() -> None:
         "id": "gid://shopify/Order/5",
         "createdAt": "2026-12-01T00:00:00Z",
         "updatedAt": "2026-12-02T00:00:00Z",
-        "refunds": [{"id": "gid://shopify/Refund/9", "createdAt": "2026-12-02T00:00:00Z"}],
+        "refunds": [REFUND],
     }
     shop.answers |= {
         "Order": lambda v: {"order": {**node, **page(0, v["first"])}},
         "OrderLines": lambda v: {"order": page(int(v["after"]), v["first"])},
+        "Refunds": lambda _: {"order": {"refunds": [{**REFUND, "refundLineItems": refunded(0)}]}},
+        "RefundLines": lambda v: {"node": {"refundLineItems": refunded(int(v["after"]))}},
     }
+
+    def refunded(start: int) -> dict[str, Any]:
+        found = [{"quantity": 1, "lineItem": {"id": f"gid://shopify/LineItem/{at}"}} for at in (start + 1, start + 2)]
+        return {"nodes": found, "pageInfo": {"hasNextPage": start < 4, "endCursor": str(start + 2)}}
+
     first, state = await made.fetch("order", "5")
     assert (first.topic, state.topic) == ("order", "order_state")
     assert len(first.data["lines"]) == 150
     assert first.data == state.data
-    assert first.data["refunds"][0]["id"] == "9"
+    (refund,) = first.data["refunds"]
+    assert refund["id"] == "8"
+    assert [one["line"] for one in refund["lines"]] == ["1", "2", "3", "4", "5", "6"]
     shop.answers["Order"] = lambda _: {"order": None, "more": 1}
     assert await made.fetch("order", "6") == []
 

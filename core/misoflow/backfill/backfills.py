@@ -15,6 +15,7 @@ from misoflow.budget import JOB
 from misoflow.clock import now_ms, pause
 from misoflow.connector import Stream
 from misoflow.control import ActionError
+from misoflow.crash import point
 from misoflow.pipeline import from_ms
 from misoflow.store import StoreUnavailable, pulls, slices
 from misoflow.store.slices import Job
@@ -102,9 +103,10 @@ class Backfills:
     def _window(self, instance: Instance, stream: str) -> tuple[int, int]:
         """How far back and up to where a stream is wanted, in ms."""
         config = self._engine.stream_config(instance.name, stream)
+        depth = stream_of(instance.connector, stream).depth or plan.DEFAULT_DEPTH
         now = self.now()
         end = plan.to_ms(config.end) if config.end is not None else now - plan.ms(config.lag)
-        start = plan.to_ms(config.start) if config.start is not None else now - plan.ms(plan.DEFAULT_DEPTH)
+        start = plan.to_ms(config.start) if config.start is not None else now - plan.ms(depth)
         return start, min(end, now)
 
     async def missing(self, instance: Instance, stream: str) -> list[tuple[int, int]]:
@@ -198,6 +200,7 @@ class Backfills:
                 await self.start(pull.instance, [pull.stream])
             except ActionError as error:
                 log.error("%s asked for its stream %s, which cannot be pulled: %s", *pull[:2], error)
+            point("pull.begun")
             await self._engine.store.run(pulls.begun, pull)
 
     def _waits(self, job: Job, jobs: list[Job]) -> bool:

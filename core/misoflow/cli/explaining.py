@@ -183,8 +183,9 @@ def _asks(output: Any) -> Iterator[str]:
             yield f"listing: page {page} of {pages} of {source!r}"
         case Absent(prefix=prefix, version=version):
             yield f"absent: every group {prefix!r}… that is older than {version} is emptied"
-        case Fetch(kind=kind, id=ref, after=after):
-            yield f"fetch: {kind} {ref}" + (f" after {after:g} s" if after else "")
+        case Fetch(kind=kind, id=ref, after=after, unless=unless):
+            when = f" after {after:g} s" if after else ""
+            yield f"fetch: {kind} {ref}{when}" + (f", unless {unless!r} is taken" if unless else "")
         case Pull(stream=stream, after=after):
             yield f"pull: stream {stream}" + (f" after {after:g} s" if after else "")
         case Alias(key=key):

@@ -50,6 +50,8 @@ class Committer:
         """Events of the common kinds, inserted many at a time: (id, instance, …) as in INSERT_EVENT."""
         self.next_event = 0
         """The id of the next of them; 0: to be looked up."""
+        self.ended: set[str] = set()
+        """Installs that ended in this chunk: what was translated of them after that, when nobody knew, is skipped."""
         self.links: list[tuple[bytes, bytes]] = []
 
     def run(self) -> None:
@@ -108,6 +110,8 @@ class Committer:
             and erase.suppressed(tx, env, made.who, made.at)
         ):
             made.state, made.reason = "suppressed", "the user was forgotten later than this happened"
+        if made.instance in self.ended and made.state == "pending" and not (made.life or made.held):
+            made.state, made.reason = "skipped", installs.GONE
         if made.people and made.state == "pending":
             people.note(tx, instance, env, made.people)
         if _common(made):
@@ -213,7 +217,10 @@ class Committer:
         for pull in made.pulls:
             pulls.ask(tx, instance, pull, now)
         for turn in made.life:
-            installs.live(tx, instance, made.instance, turn, now, made.delivery)
+            if installs.live(tx, instance, made.instance, turn, now, made.delivery):
+                self.ended.add(made.instance)
+            else:
+                self.ended.discard(made.instance)
         ready, waiting = self._pieces(made, instance, env, row)
         targets = bool(ready) + waiting + len(self._fetches(made, instance, row))
         targets += len({who for who, _ in made.forget}) + len(made.absents)
@@ -240,7 +247,9 @@ class Committer:
         waiting = 0
         for piece in [piece for piece in made.pieces if self._claim(piece, row)]:
             ask = piece.known
-            full = late.bound(tx, env, instance, piece) if piece.late else piece
+            full = late.bound(tx, env, row, piece) if piece.late else piece
+            if full is None and self.chunk.page is not None and made.at < now - late.PAST_MS:
+                full = late.past(tx, env, row, piece)
             if ask is not None and not known.has(tx, env, instance, ask):
                 known.wait(tx, env, instance, row, piece, ask)
                 fetches.ask(tx, instance, ask.fetch, now)
@@ -254,10 +263,11 @@ class Committer:
 
     def _fetches(self, made: Outcome, instance: int, row: int) -> set[tuple[str, str]]:
         """Ask for the objects that the event names."""
-        for fetch in made.fetches:
+        wanted = [fetch for fetch in made.fetches if fetches.needed(self.tx, fetch)]
+        for fetch in wanted:
             fetches.ask(self.tx, instance, fetch, self.chunk.now)
             fetches.wait(self.tx, instance, row, fetch)
-        return {(fetch.kind, fetch.id) for fetch in made.fetches}
+        return {(fetch.kind, fetch.id) for fetch in wanted}
 
     def _keyed(self, made: Outcome, instance: int, env: int, row: int) -> set[tuple[str, bytes]]:
         """Fold products and users in; the (kind, key) of those that the event now waits for."""
@@ -278,7 +288,7 @@ class Committer:
 
     @staticmethod
     def _nothing(made: Outcome, had_records: bool) -> None:
-        if made.aliases or made.listings or made.pulls or made.life:
+        if made.aliases or made.listings or made.pulls or made.life or made.fetches:
             made.state = "delivered"
             return
         made.state = "skipped"
@@ -292,6 +302,7 @@ class Committer:
         if owner is None:
             scopes = [(scope, row) for scope in (record.claim, *record.also)]
             self.tx.db.executemany("INSERT OR IGNORE INTO claims VALUES(?,?)", scopes)
+            fetches.spare(self.tx, record.claim)
         return owner is None or owner == row
 
     def _add(self, pieces: list[Piece], made: Outcome, instance: int, env: int, row: int, *, spread: bool) -> None:

@@ -37,9 +37,25 @@ def ask(tx: Tx, instance: int, fetch: Fetch, now: int) -> None:
 def wait(tx: Tx, instance: int, event: int, fetch: Fetch) -> None:
     """An event has the fetch as one of its targets."""
     tx.db.execute(
-        "INSERT OR IGNORE INTO fetch_waits(instance, kind, ref, event) VALUES(?,?,?,?)",
-        (instance, fetch.kind, fetch.id, event),
+        "INSERT OR IGNORE INTO fetch_waits(instance, kind, ref, event, unless) VALUES(?,?,?,?,?)",
+        (instance, fetch.kind, fetch.id, event, bytes.fromhex(fetch.unless) or None),
     )
+
+
+def needed(tx: Tx, fetch: Fetch) -> bool:
+    """Whether nobody has taken yet what the fetch would bring."""
+    scope = bytes.fromhex(fetch.unless)
+    return not scope or tx.one("SELECT 1 FROM claims WHERE scope=?", (scope,)) is None
+
+
+def spare(tx: Tx, scope: bytes) -> None:
+    """Somebody took the key: events that would have fetched it otherwise are done with that."""
+    sql = "DELETE FROM fetch_waits WHERE unless=? AND called=0 RETURNING instance, kind, ref, event"
+    for instance, kind, ref, event in list(tx.db.execute(sql, (scope,))):
+        target_done(tx, event)
+        where = (instance, kind, ref)
+        if not tx.one(f"SELECT calling FROM fetches WHERE {OBJECT}", where):
+            _end_unless_wanted(tx, where)
 
 
 def due_fetches(tx: Tx, now: int, each: int) -> list[list[Due]]:
@@ -112,6 +128,11 @@ def _end(tx: Tx, where: tuple[int, str, str], now: int) -> None:
         sql = f"UPDATE fetches SET due=coalesce(again, ?), again=NULL, calling=0, tries=0 WHERE {OBJECT}"
         tx.db.execute(sql, (now, *where))
     else:
+        tx.db.execute(f"DELETE FROM fetches WHERE {OBJECT}", where)
+
+
+def _end_unless_wanted(tx: Tx, where: tuple[int, str, str]) -> None:
+    if not any(tx.one(f"SELECT 1 FROM {table} WHERE {OBJECT} LIMIT 1", where) for table in ("fetch_waits", "knowns")):
         tx.db.execute(f"DELETE FROM fetches WHERE {OBJECT}", where)
 
 

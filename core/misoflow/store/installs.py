@@ -43,12 +43,15 @@ class Install:
     """Streams that cannot be pulled."""
 
 
-def live(tx: Tx, instance: int, name: str, turn: Life, now: int, delivery: int) -> None:
-    """What an event, come with that delivery, says about the install itself."""
+def live(tx: Tx, instance: int, name: str, turn: Life, now: int, delivery: int) -> bool:
+    """What an event, come with that delivery, says about the install itself; whether what comes next counts no more."""
     if turn.what == "connect":
         connect(tx, instance, turn.grant, turn.at)
-    elif end(tx, instance, turn.reason, turn.at, now) and turn.what == "erase":
+        return False
+    over = end(tx, instance, turn.reason, turn.at, now)
+    if over and turn.what == "erase":
         purge.ask(tx, name, turn.at, now, delivery=delivery)
+    return over and "/" in name
 
 
 def connect(tx: Tx, instance: int, grant: bytes, now: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from misoflow.crash import point
 from misoflow.store import keyed, late
 from misoflow.store.parts import write_part
 from misoflow.store.targets import target_skipped
@@ -51,10 +52,11 @@ def answer(tx: Tx, instance: int, kind: str, ref: str, now: int) -> None:
             _send(tx, env, instance, event, piece, now)
         elif called:
             target_skipped(tx, event, STRANGE)
+        point("known.inside")
 
 
 def _send(tx: Tx, env: int, instance: int, event: int, piece: Piece, now: int) -> None:
-    ready = late.bound(tx, env, instance, piece) if piece.late else piece
+    ready = late.bound(tx, env, event, piece) if piece.late else piece
     if ready is None:
         late.wait(tx, env, event, piece, now)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -14,14 +15,25 @@ from misoflow.store.values import Piece
 
 SETTLE_MS = 60_000
 """How long a record with a late text waits for its alias."""
+PAST_MS = 3_600_000
+"""Of what happened longer ago than that no alias is still on its way: it does not wait."""
 NO_IDENTITY = "no identity: the alias it waited for did not come"
 NO_CATEGORY = "names a category that the instance does not know"
 
 
-def bound(tx: Tx, env: int, instance: int, piece: Piece) -> Piece | None:
-    """The piece with its late texts put in, if the aliases of all of them came first."""
+def bound(tx: Tx, env: int, event: int, piece: Piece) -> Piece | None:
+    """The event's piece with its late texts put in, if the aliases of all of them came first."""
     texts = _texts(tx, {late.field: late.keys for late in piece.late})
-    return Piece(_named(tx, env, instance, piece.body, texts), piece.claim) if len(texts) == len(piece.late) else None
+    return Piece(_named(tx, env, event, piece.body, texts)) if len(texts) == len(piece.late) else None
+
+
+def past(tx: Tx, env: int, event: int, piece: Piece) -> Piece | None:
+    """The event's piece as ``release`` would send it; None where something of it has no default."""
+    texts = _texts(tx, {late.field: late.keys for late in piece.late})
+    record = msgspec.json.decode(piece.body)
+    if any(not (texts.get(late.field) or record.get(late.field)) for late in piece.late):
+        return None
+    return Piece(_named(tx, env, event, piece.body, texts))
 
 
 def wait(tx: Tx, env: int, event: int, piece: Piece, now: int) -> None:
@@ -106,12 +118,11 @@ def _alias(tx: Tx, key: bytes) -> str | None:
 def _send(tx: Tx, late: int, texts: dict[str, str], now: int) -> None:
     """Move a record out of waiting, to Miso."""
     event, env, body = tx.db.execute("DELETE FROM late WHERE id=? RETURNING event, env, body", (late,)).get
-    instance = tx.one("SELECT instance FROM events WHERE id=?", (event,)) or 0
-    write_part(tx, env, _named(tx, env, instance, tx.open(body, b"late"), texts), event, now)
+    write_part(tx, env, _named(tx, env, event, tx.open(body, b"late"), texts), event, now)
 
 
-def _named(tx: Tx, env: int, instance: int, body: bytes, texts: dict[str, str]) -> bytes:
-    """A record with its late texts put in; who is the same person by them is noted, for a later forget."""
+def _named(tx: Tx, env: int, event: int, body: bytes, texts: dict[str, str]) -> bytes:
+    """A record with its late texts put in."""
     if not texts:
         return body
     record = msgspec.json.decode(body)
@@ -119,8 +130,17 @@ def _named(tx: Tx, env: int, instance: int, body: bytes, texts: dict[str, str]) 
         record["category"] = [texts["category"]]
     if "anonymous_id" in texts:
         record["anonymous_id"] = texts["anonymous_id"]
-        people.note_late(tx, instance, env, texts["anonymous_id"])
-        if record.get("user_id"):
-            pair = (b"u:" + record["user_id"].encode(), b"a:" + record["anonymous_id"].encode())
-            tx.db.execute("INSERT OR IGNORE INTO links VALUES(?,?)", tuple(map(tx.vault.keyed_hash, pair)))
+        _identified(tx, env, event, record)
     return msgspec.json.encode(record)
+
+
+def _identified(tx: Tx, env: int, event: int, record: dict[str, Any]) -> None:
+    """Note whose event it turned out to be, for a later forget."""
+    instance = tx.one("SELECT instance FROM events WHERE id=?", (event,)) or 0
+    people.note_late(tx, instance, env, record["anonymous_id"])
+    anonymous = tx.vault.keyed_hash(b"a:" + record["anonymous_id"].encode())
+    if record.get("user_id"):
+        user = tx.vault.keyed_hash(b"u:" + record["user_id"].encode())
+        tx.db.execute("INSERT OR IGNORE INTO links VALUES(?,?)", (user, anonymous))
+    else:
+        tx.db.execute("UPDATE events SET who=? WHERE id=?", (anonymous, event))

@@ -19,7 +19,8 @@ def note(tx: Tx, instance: int, env: int, found: list[tuple[bytes, str, str]]) -
 
 def note_late(tx: Tx, instance: int, env: int, anonymous_id: str) -> None:
     """The same of an anonymous id that an alias brought, if the instance is an install."""
-    if tx.one("SELECT instr(name, '/') FROM instances WHERE id=?", (instance,)):
+    is_install = "SELECT instr(name, '/') OR id IN (SELECT instance FROM installs) FROM instances WHERE id=?"
+    if tx.one(is_install, (instance,)):
         note(tx, instance, env, [(tx.vault.keyed_hash(b"a:" + anonymous_id.encode()), "a", anonymous_id)])
 
 

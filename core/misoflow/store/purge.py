@@ -83,6 +83,21 @@ def is_known(tx: Tx, instance: str) -> bool:
     return bool(tx.one("SELECT 1 FROM instances WHERE name=? AND paused IS NOT ?", (instance, WHY)))
 
 
+def came_late(tx: Tx, before: int) -> list[str]:
+    """Names of erased installs under which something came again, the last before then (ms), but no new click."""
+    rows = tx.db.execute(
+        "SELECT id, name FROM instances WHERE instr(name, '/') AND paused IS NOT ?"
+        " AND id NOT IN (SELECT instance FROM installs)",
+        (WHY,),
+    )
+    found = []
+    for row, name in list(rows):
+        known = tx.one("SELECT 1 FROM purges WHERE hash=? AND finished IS NOT NULL", (hash_of(tx, name),))
+        if known and not tx.one("SELECT 1 FROM events WHERE instance=? AND received > ? LIMIT 1", (row, before)):
+            found.append(name)
+    return found
+
+
 def turn(tx: Tx, purge: Purge, now: int) -> Next:
     """One transaction of a step of the store's own."""
     after = _STEPS[purge.step](tx, purge, now)

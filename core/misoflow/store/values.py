@@ -118,6 +118,7 @@ class Outcome(Struct):
     forget: list[tuple[bytes, str]] = []
     """(keyed hash, id) of users to forget."""
     fetches: list[Fetch] = []
+    """``unless`` is the claim's scope here, in hex."""
     aliases: list[tuple[bytes, str]] = []
     links: list[tuple[bytes, bytes]] = []
     listings: list[Listing] = []

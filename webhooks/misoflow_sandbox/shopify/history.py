@@ -146,6 +146,10 @@ def refund_id(order: Order) -> int:
     return FIRST_REFUND + (order.id - FIRST_ORDER) * MOST_LINES + len(order.refunds)
 
 
+def order_of_refund(refund: int) -> int:
+    return FIRST_ORDER + (refund - FIRST_REFUND) // MOST_LINES
+
+
 def unit(order: Order, line: int) -> int:
     """Price of one unit after discounts, in hundredths."""
     return next(line_total(one) // one.quantity for one in order.lines if one.id == line)
