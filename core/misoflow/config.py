@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -75,6 +76,9 @@ class EngineConfig(Section):
 
     data: str = Field(default="var", description="Folder of the stores, relative to plugins.toml.")
     public_url: str | None = Field(default=None, description="How platforms reach the receiver.")
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(), description="Networks of your own proxies; only they are believed about X-Forwarded-For."
+    )
     host: str = Field(default="127.0.0.1", description="Address of the public listener.")
     port: int = Field(default=8400, ge=0, le=65535, description="Port of the public listener; 0: a free one.")
     admin_port: int = Field(default=8401, ge=0, le=65535, description="Port of the admin listener, on loopback.")
@@ -87,6 +91,21 @@ class EngineConfig(Section):
     drain_seconds: int = Field(default=20, ge=1, le=300, description="How long a stop waits for answers.")
     watchdog_seconds: int = Field(default=30, ge=5, description="A worker without progress is ended.")
     log_format: Literal["auto", "json", "console"] = Field(default="auto", description="Form of the logs.")
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        return None if value is None else checked_url(value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            try:
+                ip_network(one)
+            except ValueError:
+                raise ValueError("each must be an address or a network, such as 10.0.0.0/8") from None
+        return value
 
 
 class Limits(Section):

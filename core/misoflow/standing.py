@@ -49,6 +49,8 @@ class Standing(Struct, frozen=True):
     """``accepted`` and the states of its events, which add up to it."""
     streams: tuple[Pulling, ...] = ()
     problems: tuple[Finding, ...] = ()
+    asked: int = 0
+    """When the click came that all this is about."""
 
 
 def standing(settings: Settings, vault: Vault, name: str) -> Standing | None:
@@ -86,6 +88,7 @@ def _standing(tx: Tx, one: Install) -> Standing:
         installs.counts(tx, name),
         streams,
         problems,
+        one.asked,
     )
 
 

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.browser import Browser
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 IN_CI = os.environ.get("CI") == "true"
 SOURCES = (
     *("package.json", "package-lock.json", ".npmrc"),
-    *("session.json", "node_shop.cjs", "browser_shop.js", "miso_page.js"),
+    *("session.json", "node_shop.cjs", "browser_shop.js", "miso_page.js", "browser.cjs"),
 )
 MISO_SDK = ("miso-sdk-build.txt", "miso-sdk.txt")
 """Hashed requirements; the first are what the second, which has no wheel, is built with."""
@@ -95,6 +97,14 @@ def chromium() -> str:
             pytest.skip("needs chromium on the PATH: tools/install_browser.sh installs it")
         subprocess.run([ROOT / "tools" / "install_browser.sh"], check=True)
     return shutil.which("chromium") or "chromium"
+
+
+@pytest.fixture(scope="module")
+def browser(sdks: Path, chromium: str) -> Iterator[Browser]:
+    """A person at a browser."""
+    started = Browser(sdks, chromium)
+    yield started
+    started.close()
 
 
 @pytest.fixture

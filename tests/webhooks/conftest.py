@@ -23,7 +23,7 @@ import misoflow_webhooks.serve
 import pytest
 import uvloop
 from misoflow.connector import Config, Connector, Event, Request, Route
-from misoflow.errors import ConfigError, Halt, Reject, Retry, Unauthorized
+from misoflow.errors import ConfigError, Halt, Reject, Retry, Unauthorized, Unwanted
 from misoflow.inbox import Delivery, InboxReader
 from misoflow.vault import Vault
 from misoflow_webhooks.protocol import Deadlines
@@ -118,12 +118,27 @@ class Base64(Connector[Config]):
         return []
 
 
+class Pixel(Fake):
+    """A public channel whose deliveries may be unwanted, beside one that answers 202."""
+
+    routes = (
+        Route("pixel/*", channel="pixel", signed=False, cors=True, status=204, per_second=3.0, per_address=2.0),
+        Route("later", status=202),
+    )
+
+    def verify(self, request: Request) -> None:
+        if request.header("x-unwanted"):
+            raise Unwanted(request.header("x-unwanted"))
+        super().verify(request)
+
+
 CONNECTORS: dict[str, type[Connector[Any]]] = {
     "fake": Fake,
     "plain": Plain,
     "broken": Broken,
     "standard": Standard,
     "base64": Base64,
+    "pixel": Pixel,
 }
 
 
@@ -218,7 +233,7 @@ def instance(connector: str, origins: tuple[str, ...] = (), per_second: float | 
     return SimpleNamespace(connector=connector, config=Config(), origins=origins, limits=limits)
 
 
-def make_settings(data: Path, **instances: Any) -> Any:
+def make_settings(data: Path, *, proxies: tuple[str, ...] = (), public_url: str | None = None, **instances: Any) -> Any:
     """As much of Settings as the receiver looks at."""
     known = instances or {
         "web": instance("fake"),
@@ -228,8 +243,16 @@ def make_settings(data: Path, **instances: Any) -> Any:
         "bad": instance("broken"),
         "standard": instance("standard"),
         "base64": instance("base64"),
+        "shop": instance("pixel"),
     }
-    engine = SimpleNamespace(key="k" * 40, old_key=None, inbox_max_bytes=1 << 30, retention_days=7)
+    engine = SimpleNamespace(
+        key="k" * 40,
+        old_key=None,
+        inbox_max_bytes=1 << 30,
+        retention_days=7,
+        trusted_proxies=proxies,
+        public_url=public_url,
+    )
     return SimpleNamespace(
         path=data.parent / "plugins.toml",
         data=data,

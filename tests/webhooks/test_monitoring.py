@@ -23,6 +23,8 @@ def exposed() -> dict[str, set[str]]:
     """Name → labels of everything that `/metrics` can say."""
     metrics = Metrics()
     metrics.answered("web", "accepted", 0.1)
+    metrics.unwanted("web", "a bot")
+    metrics.visited("web", "page")
     metrics.add(StatusCollector(lambda: STATUS))
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text().decode()):

@@ -13,6 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+MOST_REASONS = 50
+"""Of an instance: connectors name them, so their number is bounded here as well."""
+OTHER = "other"
 STATES = ("pending", "delivered", "skipped", "suppressed", "erased", "dead")
 
 
@@ -41,6 +44,8 @@ class Metrics(Collector):
         self.inbox_bytes = 0
         self.disk_free = 0.0
         self._answers: dict[tuple[str, str], int] = {}
+        self._unwanted: dict[str, dict[str, int]] = {}
+        self._visits: dict[tuple[str, str], int] = {}
         self._accept: dict[str, Times] = {}
         self._commit = Times()
         self._registry = CollectorRegistry()
@@ -54,6 +59,18 @@ class Metrics(Collector):
         if times is None:
             times = self._accept[instance] = Times()
         times.observe(seconds)
+
+    def unwanted(self, instance: str, reason: str) -> None:
+        """Count a delivery that was answered and not kept."""
+        reasons = self._unwanted.setdefault(instance, {})
+        if reason not in reasons and len(reasons) >= MOST_REASONS:
+            reason = OTHER
+        reasons[reason] = reasons.get(reason, 0) + 1
+
+    def visited(self, instance: str, outcome: str) -> None:
+        """Count one answer to a browser below /install."""
+        key = instance, outcome
+        self._visits[key] = self._visits.get(key, 0) + 1
 
     def committed(self, seconds: float) -> None:
         """Count one commit; called from the writer's thread only."""
@@ -78,6 +95,17 @@ class Metrics(Collector):
         )
         for (instance, outcome), count in list(self._answers.items()):
             answers.add_metric([instance, outcome], count)
+        unwanted = CounterMetricFamily(
+            "misoflow_unwanted", "Deliveries that were answered and not kept.", labels=["instance", "reason"]
+        )
+        for instance, reasons in list(self._unwanted.items()):
+            for reason, count in list(reasons.items()):
+                unwanted.add_metric([instance, reason], count)
+        visits = CounterMetricFamily(
+            "misoflow_installs", "Visits of browsers to install.", labels=["instance", "outcome"]
+        )
+        for (instance, outcome), count in list(self._visits.items()):
+            visits.add_metric([instance, outcome], count)
         accept = HistogramMetricFamily(
             "misoflow_accept_seconds", "From a request's head to its answer.", labels=["instance"]
         )
@@ -91,7 +119,7 @@ class Metrics(Collector):
         )
         build = GaugeMetricFamily("misoflow_build_info", "Always 1.", labels=["version"])
         build.add_metric([_version()], 1)
-        return [answers, accept, commit, size, free, build]
+        return [answers, unwanted, visits, accept, commit, size, free, build]
 
 
 class StatusCollector(Collector):

@@ -17,14 +17,17 @@ from urllib.parse import parse_qsl
 import msgspec
 from misoflow import crash
 from misoflow.connector import Request
-from misoflow.errors import Halt, Reject, Retry, Unauthorized
+from misoflow.errors import Halt, Reject, Retry, Unauthorized, Unwanted
 from misoflow.inbox import Inbox, InboxFull, InboxUnavailable
 from misoflow.registry import fault
 
 from misoflow_webhooks import answers
 from misoflow_webhooks.answers import Answer, Header
 from misoflow_webhooks.body import Crowded, Gone, Held, Malformed, Receive, TooLarge, check_json, inflate, read_body
+from misoflow_webhooks.installs import PREFIX as INSTALL
+from misoflow_webhooks.installs import Installs
 from misoflow_webhooks.ledger import Ledger
+from misoflow_webhooks.limits import Rates, Senders
 from misoflow_webhooks.metrics import Metrics
 from misoflow_webhooks.routes import PREFIX, Routes, Target, cors_headers, preflight_headers
 
@@ -37,6 +40,7 @@ MAX_QUERY_FIELDS = 1000
 MAX_TENANT = 255
 MAX_DIGITS = 18
 """Of a delivery's number: what SQLite can look for."""
+NO_CONTENT = 204
 HELD_BYTES = 256 * 1024 * 1024
 INFLATE_IN_THREAD = 16 * 1024
 _ENCODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
@@ -64,7 +68,7 @@ class Watch(Protocol):
 class Receiver:
     """Takes deliveries in. ``stopping`` makes it send new ones away, while those in flight are finished.
 
-    Without a ``ledger`` there may be no ``ledger`` routes.
+    Without a ``ledger`` there may be no ``ledger`` routes; without ``installs`` nothing is below /install.
     """
 
     def __init__(
@@ -75,8 +79,13 @@ class Receiver:
         *,
         ledger: Ledger | None = None,
         watch: Watch | None = None,
+        senders: Senders | None = None,
+        installs: Installs | None = None,
     ) -> None:
         self.stopping = False
+        self._senders = senders or Senders()
+        self._rates = Rates()
+        self._installs = installs
         self._watch = watch
         self._routes = routes
         self._ledger = ledger
@@ -95,9 +104,19 @@ class Receiver:
             await self._hook(path, scope, receive, send)
             return
         answer = answers.NOT_FOUND
-        if path == "/healthz":
+        if path.startswith(INSTALL) and self._installs is not None:
+            answer = await self._visit(self._installs, scope)
+        elif path == "/healthz":
             answer = answers.ALIVE if scope["method"] in ("GET", "HEAD") else answers.WRONG_METHOD
         await _send(send, answer)
+
+    async def _visit(self, installs: Installs, scope: Scope) -> Answer:
+        if self.stopping:
+            return answers.STOPPING
+        headers = _headers(scope["headers"])
+        return await installs.answer(
+            self._routes, scope["method"], scope["path"], scope["query_string"], headers, self._sender(scope, headers)
+        )
 
     async def _hook(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -115,7 +134,7 @@ class Receiver:
             answer = await self._take(target, scope, headers, receive)
         except Refused as refused:
             answer = refused.answer
-            if self._watch is not None and answer.status >= 400:
+            if self._watch is not None and (refused.why or answer.status >= 400):
                 self._watch.refused(path, answer.status, refused.why or answers.message(answer))
         except Gone:
             return
@@ -130,6 +149,8 @@ class Receiver:
             raise Refused(answers.STOPPING)
         if target is not None and target.hook.connector is None:
             raise Refused(answers.BROKEN)
+        if target is not None and not self._may_send(target, scope, headers):
+            raise Refused(answers.TOO_FAST_SENDER)
         body = await self._body(target, headers, receive)
         crash.point("serve.body_read")
         query = _query(scope["query_string"]) if scope["query_string"] else {}
@@ -145,7 +166,7 @@ class Receiver:
                 check_json(body)
             except Malformed as error:
                 raise Refused(answers.malformed(str(error))) from None
-        if target.hook.rate is not None and not target.hook.rate.take():
+        if not self._has_room(target, name):
             raise Refused(answers.TOO_FAST)
         if target.route.ledger:
             return await self._looked_up(target, name, request)
@@ -155,6 +176,24 @@ class Receiver:
             self._watch.took(name, kept)
         crash.point("serve.before_answer")
         return _answer(target, request, delivery=number)
+
+    def _may_send(self, target: Target, scope: Scope, headers: dict[str, str]) -> bool:
+        """Judged before anything is read or proved: a flood of forgeries costs nothing more."""
+        bound = target.route.per_address
+        if bound is None:
+            return True
+        return self._rates.take((target.hook.name, target.route.path, self._sender(scope, headers)), bound)
+
+    def _sender(self, scope: Scope, headers: dict[str, str]) -> str:
+        peer = scope["client"][0] if scope.get("client") else ""
+        return self._senders.address(peer, headers.get("x-forwarded-for", ""))
+
+    def _has_room(self, target: Target, name: str) -> bool:
+        """Judged once it is proved, so that strangers use nothing up; ``name`` has the install."""
+        bound = target.route.per_second
+        if bound is not None and not self._rates.take((name, target.route.path), bound):
+            return False
+        return target.hook.rate is None or target.hook.rate.take()
 
     async def _body(self, target: Target | None, headers: dict[str, str], receive: Receive) -> bytes:
         limits = target.route if target is not None else self._routes
@@ -188,6 +227,9 @@ class Receiver:
             # strangers get one and the same answer; what to set is for the operator alone
             self._complain(f"{hook.name}: a delivery was refused (401)", error)
             raise Refused(answers.UNAUTHORIZED, str(error)) from None
+        except Unwanted as error:
+            self._metrics.unwanted(hook.name, error.reason)
+            raise Refused(_unwanted(target), f"it is not kept: {error.reason}") from None
         except Reject as error:
             raise Refused(answers.malformed(error.reason)) from None
         except (Retry, Halt, OSError) as error:
@@ -272,13 +314,20 @@ def _to_keep(target: Target, request: Request) -> Request:
 
 def _answer(target: Target, request: Request, **known: Any) -> Answer:
     """The delivery is on the disk: whatever a connector's ``answer`` does, this is a 2xx."""
-    if target.hook.plain_answer or target.hook.connector is None:
-        return answers.OK
+    status = target.route.status
+    if target.hook.plain_answer or target.hook.connector is None or status == NO_CONTENT:
+        return answers.OK if status == answers.OK.status else answers.accepted(status=status)
     try:
-        return answers.accepted(target.hook.connector.answer(msgspec.structs.replace(request, **known)))
+        return answers.accepted(target.hook.connector.answer(msgspec.structs.replace(request, **known)), status)
     except BaseException:
         log.exception("instance %s: answer() failed; the plain answer was sent", target.hook.name)
-        return answers.OK
+        return answers.accepted(status=status)
+
+
+def _unwanted(target: Target) -> Answer:
+    """As if it were stored, for who sends what must not be kept has nothing to mend."""
+    status = target.route.status
+    return answers.UNWANTED if status == answers.OK.status else answers.accepted(status=status, outcome="unwanted")
 
 
 async def _send(send: Send, answer: Answer) -> None:

@@ -6,7 +6,6 @@ What stands in the place of a ``*`` is kept as sent: ids have a case. Nothing is
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,31 +16,12 @@ from misoflow.errors import ConfigError
 from misoflow.registry import load_connector, make
 
 from misoflow_webhooks.answers import Header
+from misoflow_webhooks.limits import Rate
 
 log = logging.getLogger("misoflow.serve")
 
 PREFIX = "/hooks/"
 CORS_SECONDS = b"604800"
-
-
-class Rate:
-    """An instance's own bound on deliveries a second; a second's worth may come at once."""
-
-    def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._most = max(1.0, per_second)
-        self._left = self._most
-        self._seen = time.monotonic()
-
-    def take(self) -> bool:
-        """Whether one more may come in now."""
-        now = time.monotonic()
-        self._left = min(self._most, self._left + (now - self._seen) * self._per_second)
-        self._seen = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +63,10 @@ class Routes:
                 if "*" not in route.path.split("/"):
                     path = PREFIX + name + ("/" + route.path if route.path else "")
                     self._exact.setdefault(path, Target(hook, route, route.path))
+
+    def hook(self, name: str) -> Hook | None:
+        """The instance of that name, in any case of letters."""
+        return self._hooks.get(name.lower())
 
     def find(self, path: str) -> Target | None:
         """The target of a path as sent, or None."""

@@ -18,7 +18,9 @@ from misoflow.inbox import Inbox
 from misoflow.vault import Vault
 
 from misoflow_webhooks.admin import admin_app
+from misoflow_webhooks.installs import Installs
 from misoflow_webhooks.ledger import Ledger
+from misoflow_webhooks.limits import Senders
 from misoflow_webhooks.metrics import Metrics, StatusCollector
 from misoflow_webhooks.protocol import DeadlineProtocol, Deadlines
 from misoflow_webhooks.receiver import Receiver, Watch
@@ -98,7 +100,16 @@ async def serve(
         inbox.watch_commits(metrics.committed)
         metrics.add(StatusCollector(engine_figures(settings, vault)))
         ledger = Ledger(settings, vault)
-        receiver = Receiver(Routes(load_hooks(settings)), inbox, metrics, ledger=ledger, watch=watch)
+        senders = Senders(settings.engine.trusted_proxies)
+        receiver = Receiver(
+            Routes(load_hooks(settings)),
+            inbox,
+            metrics,
+            ledger=ledger,
+            watch=watch,
+            senders=senders,
+            installs=Installs(settings, vault, inbox, metrics),
+        )
         with contextlib.ExitStack() as sockets:
             if beside is not None:
                 beside(receiver)

@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from misoflow.store import purge
-from misoflow.store.targets import target_skipped
+from misoflow.store import fetches, purge
 from misoflow.store.tx import STATES, Tx
 from misoflow.store.values import Life
 
@@ -156,11 +155,8 @@ def left(tx: Tx, name: str) -> None:
     row = tx.instances.find(tx.db, name)
     tx.db.execute("UPDATE installs SET state='gone' WHERE instance=? AND state='leaving'", (row,))
     tx.db.execute("UPDATE jobs SET state='stopped' WHERE instance=? AND state='open'", (row,))
-    for table in ("fetch_waits", "knowns"):
-        for (event,) in list(tx.db.execute(f"DELETE FROM {table} WHERE instance=? RETURNING event", (row,))):
-            target_skipped(tx, event, GONE)
+    fetches.drop(tx, row, GONE)
     tx.db.execute("DELETE FROM pulls WHERE instance=?", (row,))
-    tx.db.execute("DELETE FROM fetches WHERE instance=?", (row,))
 
 
 def overdue(tx: Tx, before: int) -> list[str]:
