@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from misoflow.connector import Event, Page, Request, Slice
 from misoflow.control import ActionError, call
-from misoflow.store import purge
+from misoflow.store import purge, reader
+from misoflow.store.tx import Tx
 from misoflow_sandbox.miso import MisoSandbox, served
 from misoflow_webhooks.upkeep import Upkeep
 
@@ -84,10 +85,23 @@ async def erased(s: Site, number: int = 1) -> None:
     await s.until(lambda: number in finished(s))
 
 
+@contextlib.contextmanager
+def looking(s: Site) -> Iterator[Tx]:
+    tx = reader(s.settings.data, s.vault)
+    assert tx is not None
+    try:
+        yield tx
+    finally:
+        tx.db.close()
+
+
+def ask(s: Site, sql: str) -> list[Any]:
+    with looking(s) as tx:
+        return list(tx.db.execute(sql))
+
+
 def finished(s: Site) -> list[int]:
-    return s.engine.store.run_now(
-        lambda tx: [n for (n,) in tx.db.execute("SELECT id FROM purges WHERE finished IS NOT NULL")]
-    )
+    return [number for (number,) in ask(s, "SELECT id FROM purges WHERE finished IS NOT NULL")]
 
 
 def at_miso(s: Site) -> str:
@@ -101,7 +115,7 @@ def on_disk(folder: Path, text: str) -> list[str]:
 
 def opened(s: Site) -> bytes:
     """Everything that is sealed in the store, opened."""
-    tx, found = s.engine.store._tx, []
+    found: list[bytes] = []
     columns = {
         "dead": ("raw", b"dead"),
         "raws": ("raw", b"dead"),
@@ -115,10 +129,11 @@ def opened(s: Site) -> bytes:
         "kv": ("value", b"kv"),
         "rewrites": ("body", None),
     }
-    for table, (column, context) in columns.items():
-        for (value,) in tx.db.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):
-            found.append(tx.open(value, context) if context else value)
-    found += [s.vault.open(sealed, b"people") for (sealed,) in tx.db.execute("SELECT id FROM people")]
+    with looking(s) as tx:
+        for table, (column, context) in columns.items():
+            for (value,) in tx.db.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):
+                found.append(tx.open(value, context) if context else value)
+        found += [s.vault.open(sealed, b"people") for (sealed,) in tx.db.execute("SELECT id FROM people")]
     found += [str((one.instance, one.request, one.events)).encode() for one in s.engine.inbox.read(0, 10**6, 10**9)]
     return b"\n".join(found)
 
@@ -147,9 +162,8 @@ async def test_an_install_leaves_no_trace_and_the_others_lose_nothing(tmp_path: 
         counts = s.counts("erased#1")
         assert (counts["accepted"], counts["erased"]) == (total, 2)
         assert not {"dead", "pending"} & counts.keys()
-        tx = s.engine.store._tx
-        audit = tx.db.execute("SELECT products, users, visitors, name, finished > 0 FROM purges").get
-        assert audit == (1, 4, 3, None, 1)
+        audit = ask(s, "SELECT products, users, visitors, name, finished > 0 FROM purges")
+        assert audit == [(1, 4, 3, None, 1)]
 
 
 async def test_ten_times_is_once(tmp_path: Path) -> None:
@@ -157,10 +171,10 @@ async def test_ten_times_is_once(tmp_path: Path) -> None:
         await filled(s)
         total = s.counts(SHOP)["accepted"]
         for number in range(1, 11):
-            s.engine.store.run_now(lambda tx: purge.ask(tx, SHOP, 1, 1))
+            await s.engine.store.run(purge.ask, SHOP, 1, 1)
             await erased(s, number)
         assert s.counts("erased#1")["accepted"] == total
-        assert s.engine.store.run_now(purge.erased) == [("erased#1", True)] * 10
+        assert await s.engine.store.run(purge.erased) == [("erased#1", True)] * 10
         assert CANARY not in at_miso(s)
         assert on_disk(tmp_path, "acme-shop") == []
 
@@ -169,7 +183,7 @@ async def test_asked_ten_times_at_once(tmp_path: Path) -> None:
     async with shop(tmp_path) as s:
         await filled(s)
         total = s.counts(SHOP)["accepted"]
-        s.engine.store.run_now(lambda tx: [purge.ask(tx, SHOP, 1, 1) for _ in range(10)])
+        await s.engine.store.run(lambda tx: [purge.ask(tx, SHOP, 1, 1) for _ in range(10)])
         await s.until(lambda: len(finished(s)) == 10)
         assert s.counts("erased#1")["accepted"] == total
         assert on_disk(tmp_path, "acme-shop") == []
@@ -190,7 +204,7 @@ async def test_who_installs_again_meanwhile_starts_anew(tmp_path: Path, monkeypa
         assert await s.settled(3, SHOP) == {"accepted": 3, "delivered": 3}
         mine = [line for line in s.interactions() if CANARY in str(line) or line.get("anonymous_id") == "default"]
         assert len(mine) == 3, "its ids are not taken for forgotten ones, and an old alias binds nothing"
-        assert s.engine.store.run_now(lambda tx: tx.one("SELECT count(*) FROM people")) >= 2
+        assert len(ask(s, "SELECT 1 FROM people")) >= 2
 
 
 async def test_what_is_read_meanwhile_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +236,7 @@ async def test_what_is_read_meanwhile_is_dropped(tmp_path: Path, monkeypatch: py
         await asyncio.sleep(0.5)
         assert CANARY not in at_miso(s)
         assert CANARY.encode() not in opened(s)
-        assert s.engine.store.run_now(lambda tx: tx.one("SELECT count(*) FROM jobs")) == 0
+        assert ask(s, "SELECT * FROM jobs") == []
 
 
 async def test_a_shared_product_and_user_stay_for_the_other(tmp_path: Path) -> None:
@@ -315,7 +329,7 @@ async def test_what_is_not_sent_yet_never_is(tmp_path: Path) -> None:
         await s.until(lambda: s.engine.intake.offset == s.engine.inbox.last())
         s.sandbox.options.store_wire = True
         await call(s.settings, "erase.install", instance=SHOP)
-        await s.until(lambda: s.engine.store.run_now(purge.running)[0].step == "people")
+        await s.until(lambda: ask(s, "SELECT step FROM purges") == [("people",)])
         s.sandbox.faults.rules.clear()
         await call(s.settings, "resume", miso="default")
         await erased(s)

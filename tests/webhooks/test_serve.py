@@ -236,6 +236,7 @@ def test_held_bytes_are_bounded_over_all_connections(start: Any, monkeypatch: py
 class Progress:
     done_before: int
     rewrites: list[tuple[int, bytes]] = field(default_factory=list)
+    erasures: list[tuple[int, str, int]] = field(default_factory=list)
 
 
 async def test_upkeep_prunes_and_rewrites_as_the_store_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,7 @@ class _Tools(threading.local):
         self.unpack = msgspec.msgpack.Decoder(_Payload)
 
 
+NOBODY = "-"
 _tools = _Tools()
 _events_to_json = msgspec.json.Encoder()
 _events_from_json = msgspec.json.Decoder(list[_Event])
@@ -125,11 +126,39 @@ def row_crc(id: int, instance: str, received_ms: int, sealed: bytes) -> int:
     return zlib.crc32(sealed, zlib.crc32(_crc_head.pack(id, received_ms) + instance.encode()))
 
 
+def blank(id: int, instance: str, received_ms: int, crc: int, size: int) -> tuple[str, int, bytes]:
+    """(instance, crc, payload) of a row without anything in it, each exactly as large as before.
+
+    SQLite overwrites a row of the same size where it stands; otherwise it may move it or its neighbours to other
+    pages, and leave copies behind (https://www.sqlite.org/pragma.html#pragma_secure_delete clears only what is freed).
+    """
+    name = NOBODY * len(instance.encode())
+    start = bytes(size - 2)
+    base = row_crc(id, name, received_ms, start)
+    for end in range(2**16):
+        found = zlib.crc32(end.to_bytes(2, "big"), base)
+        if _width(found) == _width(crc):
+            break
+    return name, found, start + end.to_bytes(2, "big")
+
+
+def is_blank(instance: str) -> bool:
+    """Whether a delivery of that name was blanked; no instance can be called so."""
+    return instance.startswith(NOBODY)
+
+
+def _width(number: int) -> int:
+    """Bytes that SQLite takes for it (https://www.sqlite.org/fileformat.html#record_format)."""
+    return next(n for n in (1, 2, 3, 4, 6) if number < 1 << (8 * n - 1))
+
+
 def open_row(vault: Vault, row: tuple[Any, ...]) -> Delivery:
     """A row (id, instance, received_ms, crc, payload) as a delivery; ``request`` None if it is damaged."""
     id, instance, received_ms, _crc, sealed = row
     if not sound(row):
         return Delivery(id, instance if isinstance(instance, str) else "", None, 0)
+    if is_blank(instance):
+        return Delivery(id, instance, Request(b""), received_ms, [])
     try:
         request, events = open_delivery(vault, sealed, received_at=from_ms(received_ms))
     except VaultError:

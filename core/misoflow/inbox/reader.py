@@ -7,9 +7,9 @@ from pathlib import Path
 
 import apsw
 
-from misoflow.inbox.file import NOBODY, open_for_reading, read_mark, rows
+from misoflow.inbox.file import open_for_reading, read_mark, rows
 from misoflow.inbox.inspect import SELECT, Audit, Row, audit, read_range
-from misoflow.inbox.payload import Delivery, open_row
+from misoflow.inbox.payload import Delivery, is_blank, open_row
 from misoflow.vault import Vault
 
 
@@ -64,7 +64,7 @@ class InboxReader:
         """Whether the delivery has exactly this sealed payload now, or is gone or blanked."""
         db = self._db()
         rows = [] if db is None else read_range(db, id, id + 1)
-        return all(row[4] == payload or row[1] == NOBODY for row in rows)
+        return all(row[4] == payload or is_blank(row[1]) for row in rows)
 
     def erased(self) -> int:
         """Erasures of installs up to this number have been done here; without an inbox there is nothing to do."""

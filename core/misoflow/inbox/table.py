@@ -12,9 +12,9 @@ from typing import Any
 import apsw
 
 from misoflow import crash
-from misoflow.inbox.file import BUSY_MS, NOBODY, Mark, open_mark, rows, write_mark
+from misoflow.inbox.file import BUSY_MS, Mark, open_mark, rows, write_mark
 from misoflow.inbox.inspect import sound_id
-from misoflow.inbox.payload import row_crc
+from misoflow.inbox.payload import blank, is_blank, row_crc
 
 Entry = tuple[str, int, bytes]
 """instance, received_ms, sealed payload"""
@@ -105,29 +105,32 @@ class Table:
         self._db.execute("BEGIN IMMEDIATE")
         for id, sealed in changes:
             for instance, received_ms in rows(
-                self._db, "SELECT instance, received_ms FROM deliveries WHERE id=? AND instance!=?", (id, NOBODY)
+                self._db, "SELECT instance, received_ms FROM deliveries WHERE id=?", (id,)
             ):
+                if is_blank(instance):
+                    continue
                 crc = row_crc(id, instance, received_ms, sealed)
                 self._db.execute("UPDATE deliveries SET crc=?, payload=? WHERE id=?", (crc, sealed, id))
         self._db.execute("COMMIT")
         # What was rewritten must also leave the log, where SQLite keeps old pages.
         self._truncate_log()
 
-    def blank(self, instance: str, after: int, upto: int, sealed: bytes) -> None:
-        """Deliveries of an instance with after < id <= upto become nobody's, with this payload.
+    def blank(self, instance: str, after: int, upto: int) -> None:
+        """Deliveries of an instance with after < id <= upto become nobody's, with nothing in them.
 
         They stay as rows, so that none looks lost, until they are pruned.
         """
         crash.point("inbox.blank")
         found = rows(
             self._db,
-            "SELECT id, received_ms FROM deliveries WHERE id > ? AND id <= ? AND instance=?",
+            "SELECT id, instance, received_ms, crc, length(payload) FROM deliveries"
+            " WHERE id > ? AND id <= ? AND instance=?",
             (after, upto, instance),
         )
         self._db.execute("BEGIN IMMEDIATE")
-        for id, received_ms in found:
-            crc = row_crc(id, NOBODY, received_ms, sealed)
-            self._db.execute("UPDATE deliveries SET instance=?, crc=?, payload=? WHERE id=?", (NOBODY, crc, sealed, id))
+        for row in found:
+            values = (*blank(*row), row[0])
+            self._db.execute("UPDATE deliveries SET instance=?, crc=?, payload=? WHERE id=?", values)
         self._db.execute("COMMIT")
 
     def erased(self, number: int) -> None:

@@ -162,10 +162,9 @@ class Inbox:
 
         Until they do (somebody reading may hold the log) it has to be asked for again.
         """
-        blank = seal_delivery(self._vault, Request(b""), events=[])
         for _, instance, upto in erasures:
             for after in range(self._table.mark.first - 1, upto, BLANK_CHUNK):
-                await self._do(partial(self._table.blank, instance, after, min(upto, after + BLANK_CHUNK), blank))
+                await self._do(partial(self._table.blank, instance, after, min(upto, after + BLANK_CHUNK)))
         if erasures:
             await self._do(lambda: self._table.erased(max(number for number, _, _ in erasures)))
 

@@ -188,10 +188,11 @@ def _name(tx: Tx, purge: Purge, now: int) -> Next:
     purge_rows.fold(tx, purge.id, purge.instance)
     tx.db.execute("UPDATE purges SET name=NULL WHERE id=?", (purge.id,))
     if tx.one("SELECT 1 FROM purges WHERE name=?", (purge.name,)):
-        return Next.ON  # it is erased a second time already, which is not through
+        return Next.ON  # it is erased a second time already: that one ends it
     fresh = tx.instances.id(tx.db, purge.name)
     tx.db.execute("UPDATE instances SET paused=NULL, fix=NULL, paused_at=NULL WHERE id=? AND paused=?", (fresh, WHY))
     purge_rows.drop_unused(tx, fresh, purge.name)
+    purge_rows.rewrite(tx)
     return Next.ON
 
 

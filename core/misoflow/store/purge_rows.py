@@ -15,6 +15,9 @@ from misoflow.store.tx import Tx
 EVENTS_AT_ONCE = 500
 PAGES_AT_ONCE = 100
 BODIES_AT_ONCE = 100
+IN_CLEAR = ("instances", "installs", "budgets", "schedule", "circuits", "purges", "jobs", "slices", "dead")
+REWRITTEN_ROWS = 20_000
+"""A table with more rows is not written anew: it would hold up everything else."""
 OWN_STEPS = ("counts", "purges", "events", "people", "jobs", "keyed_parts")
 """Tables with an instance that other steps see to, or that stay."""
 
@@ -64,7 +67,7 @@ def history(tx: Tx, instance: int) -> bool:
 
 
 def bodies(tx: Tx) -> bool:
-    """Drop some bodies of finished batches of products and users, whoever's they are: they serve nothing any more."""
+    """Drop some bodies of finished batches of products and users, whoever's they are: nothing needs them."""
     tx.db.execute(
         "UPDATE batches SET body=NULL, suspects='{}' WHERE id IN"
         " (SELECT id FROM batches WHERE state=2 AND body IS NOT NULL LIMIT ?)",
@@ -87,6 +90,19 @@ def others(tx: Tx, instance: int, name: str) -> bool:
         if f"{job}/".startswith(f"{name}/"):
             tx.db.execute("DELETE FROM schedule WHERE name=?", (job,))
     return False
+
+
+def rewrite(tx: Tx) -> None:
+    """Write the tables anew that name instances, or tell of them, in clear.
+
+    What is deleted SQLite overwrites (secure_delete), but not the copies that stay behind in a page when rows move
+    to others as a table grows. Whole pages that are freed are overwritten.
+    """
+    for table in IN_CLEAR:
+        found = list(tx.db.execute(f"SELECT * FROM {table} LIMIT ?", (REWRITTEN_ROWS + 1,)))
+        if found and len(found) <= REWRITTEN_ROWS:
+            tx.db.execute(f"DELETE FROM {table}")
+            tx.db.executemany(f"INSERT INTO {table} VALUES({','.join('?' * len(found[0]))})", found)
 
 
 def fold(tx: Tx, number: int, instance: int) -> None:
