@@ -87,15 +87,15 @@ def play(*, quiet: bool = True) -> Result:
         key, secret = secrets.token_hex(16), secrets.token_hex(16)
         _write_secret(folder / "miso.key", key)
         _write_secret(folder / "segment.secret", secret)
-        sandbox = stack.enter_context(_started(folder, "sandbox", "--port", "0", "--api-key", key))
+        sandbox = stack.enter_context(started(folder, "sandbox", "--port", "0", "--api-key", key))
         size = ("--days", str(demo_history.DAYS), "--per-day", str(demo_history.PER_DAY))
-        mixpanel = stack.enter_context(_started(folder, "sandbox", "mixpanel", "--port", "0", *size))
+        mixpanel = stack.enter_context(started(folder, "sandbox", "mixpanel", "--port", "0", *size))
         _write_secret(folder / "mixpanel.secret", demo_history.SECRET)
         config = folder / "plugins.toml"
         text = SETTINGS.format(sandbox=sandbox) + demo_history.SETTINGS.format(mixpanel=mixpanel)
         config.write_text(text, "utf-8")
         ports = ("--port", "0", "--admin-port", "0")
-        receiver = stack.enter_context(_started(folder, "run", "--config", str(config), *ports))
+        receiver = stack.enter_context(started(folder, "run", "--config", str(config), *ports))
         settings = load(config)
         result = Result()
         for act in (visit(), departure()):
@@ -103,10 +103,10 @@ def play(*, quiet: bool = True) -> Result:
             _settled(settings)
         result.counts = status(settings)["instances"][INSTANCE]
         _read_fates(settings, result.fates)
-        result.held = _held(sandbox)
+        result.held = held_by(sandbox)
         result.history = demo_history.pull(config, settings, quiet=quiet)
         result.history.uploaded = demo_history.upload(folder, config, quiet=quiet)
-        result.history.held = _held(sandbox)["interactions"] - result.held["interactions"]
+        result.history.held = held_by(sandbox)["interactions"] - result.held["interactions"]
         result.checks = [*checks(result), *demo_history.checks(result.history)]
         return result
 
@@ -117,7 +117,7 @@ def _write_secret(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _started(folder: Path, *command: str) -> Iterator[str]:
+def started(folder: Path, *command: str) -> Iterator[str]:
     """A misoflow command as a process of its own; gives the URL of its ``ready`` line."""
     log = folder / f"{'-'.join(word for word in command[:2] if word[0] != '-')}.log"
     with log.open("wb") as errors:
@@ -192,7 +192,7 @@ def _read_fates(settings: Settings, fates: list[Fate]) -> None:
         told.add(fate.step.body["messageId"])
 
 
-def _held(sandbox: str) -> dict[str, Any]:
+def held_by(sandbox: str) -> dict[str, Any]:
     """What the sandbox says it holds."""
     with urllib.request.urlopen(f"{sandbox}/_sandbox/state", timeout=5) as answer:  # noqa: S310 (on this machine)
         held: dict[str, Any] = json.load(answer)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from misoflow.cli.app import OK, PART, UNAVAILABLE, fail
 from misoflow.cli.output import Output
 from misoflow.demo import STATES, Result, play
 from misoflow.demo_history import DAYS
+from misoflow.demo_shopify import play as play_shopify
 from misoflow.errors import MisoflowError
 
 
@@ -26,6 +28,34 @@ def show(out: Output) -> int:
         if not held:
             out.say(f"does not add up: {what}")
     return OK if result.good else PART
+
+
+def show_shopify(out: Output, *, by_itself: bool) -> int:
+    """Play a shop's life and say what held; 0 only if all did."""
+    out.say("starting the sandboxes of Shopify and Miso and the engine on free ports, in a temporary folder")
+    try:
+        shown = play_shopify(say=out.say, by_itself=by_itself, look=lambda text: _look(out, text, wait=not by_itself))
+    except MisoflowError as error:
+        fail(str(error), UNAVAILABLE)
+    checks = [{"what": what, "holds": held} for what, held in shown.checks]
+    if out.as_json:
+        facts = {"shop": shown.shop, "counts": shown.counts, "by_type": shown.by_type}
+        out.json({**facts, "products": shown.products, "users": shown.users, "checks": checks})
+    else:
+        held = [f"{number} {kind}" for kind, number in shown.by_type.items()]
+        counts = ", ".join(f"{number:,} {state}" for state, number in shown.counts.items())
+        out.text(f"events of {shown.shop}: {counts}")
+        out.text(f"before it left, Miso held {shown.products} products, {shown.users} users, {', '.join(held)}")
+        out.table(["", "what should hold"], [["yes" if held else "NO", what] for what, held in shown.checks])
+        out.text("everything adds up" if shown.good else "it does not add up")
+    return OK if shown.good else PART
+
+
+def _look(out: Output, text: str, *, wait: bool) -> None:
+    out.say(text)
+    if wait:
+        out.say("press Enter to uninstall the app and have the shop erased")
+        sys.stdin.readline()
 
 
 def _facts(result: Result) -> dict[str, Any]:

@@ -285,8 +285,17 @@ def sandbox(
 
 
 @app.command()
-def demo(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False, quiet: Quiet = False) -> None:
+def demo(
+    shopify: Annotated[
+        bool, typer.Option("--shopify", help="Install the app in a shop, sell for a day, refund, uninstall, erase.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --shopify: click Install by itself.")] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """A Segment shop session through everything, on this machine only; reads and leaves no file."""
-    from misoflow.cli.demo import show
+    from misoflow.cli.demo import show, show_shopify
 
-    raise typer.Exit(show(Output(as_json=as_json, quiet=quiet)))
+    out = Output(as_json=as_json, quiet=quiet)
+    raise typer.Exit(show_shopify(out, by_itself=yes) if shopify else show(out))
