@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from misoflow.cli.app import app
 from misoflow.connector import Event, Page, Request, Slice
 from misoflow.control import ActionError, call
-from misoflow.store import purge, reader
+from misoflow.status import status
+from misoflow.store import events, purge, reader
 from misoflow.store.tx import Tx
 from misoflow_sandbox.miso import MisoSandbox, served
 from misoflow_webhooks.upkeep import Upkeep
+from typer.testing import CliRunner
 
 from tests.core.site import Site, item, site
 from tests.core.toy import Toy
@@ -398,3 +401,35 @@ async def test_a_kill_at_any_step(tmp_path: Path, point: str) -> None:
         await s.stop()
         serving.cancel()
         await s.inbox.close()
+
+
+async def test_the_command_says_what_it_did(tmp_path: Path) -> None:
+    async with shop(tmp_path) as s:
+        await s.send(item("like", p=CANARY), instance=SHOP)
+        await s.settled(1, SHOP)
+        config = ["--config", str(tmp_path / "plugins.toml"), "--yes"]
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["erase", SHOP, *config])
+        assert (done.exit_code, done.output) == (
+            0,
+            f"{SHOP} is being erased; `misoflow status` names it erased#1\n",
+        )
+        await erased(s)
+        assert status(s.settings, s.vault)["instances"]["erased#1"]["state"] == "erased"
+        refused = await asyncio.to_thread(CliRunner().invoke, app, ["erase", "web", *config])
+        assert refused.exit_code == 2
+
+
+async def test_a_key_of_once_is_free_again_even_when_its_event_is_long_forgotten(tmp_path: Path) -> None:
+    async with shop(tmp_path) as s:
+        order = {"key": f"{CANARY}-order", "u": "buyer"}
+        for name in (SHOP, OTHER):
+            await s.send(item("once", **order), instance=name)
+            await s.settled(1, name)
+        rows = [(row, 2**62) for (row,) in ask(s, "SELECT id FROM instances")]
+        await s.engine.store.run(events.prune, batches_before=0, dead_before=0, seen_before=rows, limit=100)
+        assert ask(s, "SELECT count(*) FROM events") == [(0,)]
+        await call(s.settings, "erase.install", instance=SHOP)
+        await erased(s)
+        for name, number, state in ((SHOP, 1, "delivered"), (OTHER, 2, "skipped")):
+            await s.send(item("once", **order), instance=name)
+            assert (await s.settled(number, name))[state] == 1
