@@ -107,7 +107,9 @@ class Bulk:
         answer = data.get("bulkOperationRunQuery") or {}
         errors = answer.get("userErrors") or []
         if not errors and answer.get("bulkOperation"):
-            return _operation(answer["bulkOperation"])
+            made = _operation(answer["bulkOperation"])
+            # one that is over so soon has its count and its file, which this answer does not hold
+            return made if made.status in UNDER_WAY else await self._look(made.id) or _unknown(made)
         codes = [str(one.get("code") or "") for one in errors]
         # Shopify's pages name different numbers of operations at once, so this is no failure
         if any(code in BUSY_CODES for code in codes) or any("progress" in str(one.get("message")) for one in errors):

@@ -29,6 +29,7 @@ class Bulks:
         self.operations: dict[str, dict[str, Any]] = {}
         self.started = 0
         self.looks = 2
+        self.begins = "CREATED"
         self.refuse: list[dict[str, Any]] = []
         self.change: dict[str, Any] = {}
         self.body: bytes | None = None
@@ -67,7 +68,7 @@ class Bulks:
             "looks": self.looks,
         }
         self.shop.files[FILE.format(self.started)] = self.file
-        node = {"id": gid, "status": "CREATED", "createdAt": "2027-01-15T08:00:00Z"}
+        node = {"id": gid, "status": self.begins, "createdAt": "2027-01-15T08:00:00Z"}
         return {"bulkOperationRunQuery": {"bulkOperation": node, "userErrors": []}}
 
     def look(self, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,6 +214,12 @@ async def test_polls_slower_and_slower() -> None:
     bulks.looks = 10
     await pulled(made)
     assert clock.slept == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+
+
+async def test_an_operation_that_is_over_at_once_is_no_empty_one() -> None:
+    bulks, made = await shop_with([*order(1), *order(2)])
+    bulks.looks, bulks.begins = 0, "COMPLETED"
+    assert len(ids(await pulled(made))) == 4
 
 
 async def test_24_no_url_is_an_empty_success() -> None:
