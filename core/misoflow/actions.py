@@ -30,6 +30,7 @@ class Actions:
             "dead.retry": self.dead_retry,
             "dead.discard": self.dead_discard,
             "forget": self.forget,
+            "erase.install": self.erase_install,
             "replay": self.replay,
             "recount": self.recount,
             "backfill.start": self.backfill_start,
@@ -116,6 +117,10 @@ class Actions:
                 erased[name] = erased.get(name, 0) + await engine.store.run(_forget, name, who, user_id, now_ms())
             engine.senders[name].wake()
         return {"users": len(users), "erased_events": erased, "queued_at_miso": names}
+
+    async def erase_install(self, instance: str) -> dict[str, Any]:
+        """Erase an install, here and at Miso; it goes on by itself from here."""
+        return {"erasing": instance, "erasure": await self._engine.purging.ask(instance)}
 
     async def replay(
         self, instance: str | None = None, start: int = 0, end: int = 2**62, dry_run: bool = False

@@ -219,9 +219,9 @@ class Sender:
                 ids = [records[index].decode() for index in plan.indices(request)]
                 return await self._miso.delete(batch.kind.removeprefix("delete_"), ids)
             case _:
-                user = [records[0].decode()]
-                first = await self._miso.delete("interactions", user)
-                return await self._miso.delete("users", user) if isinstance(first, Done) else first
+                users = [erase.user_id_of(records[index]) for index in plan.indices(request)]
+                first = await self._miso.delete("interactions", users)
+                return await self._miso.delete("users", users) if isinstance(first, Done) else first
 
     async def _act(self, batch: Batch, request: plan.Request, answer: Answer) -> None:
         match answer:

@@ -30,6 +30,7 @@ from misoflow.intake import Intake
 from misoflow.maintenance import Maintenance
 from misoflow.miso import Miso
 from misoflow.pipeline import Translator, describe, event_hash, pack_event, unpack
+from misoflow.purging import Purging
 from misoflow.schedule import Schedule
 from misoflow.state import StoredState
 from misoflow.store import Store, StoreUnavailable, events, slices
@@ -94,6 +95,7 @@ class Engine:
         self.installer = Installer(self)
         self.schedule = Schedule(self)
         self.maintenance = Maintenance(self)
+        self.purging = Purging(self)
         self.actions = Actions(self)
         self.stopping = asyncio.Event()
         self.trouble = Trouble()
@@ -180,6 +182,7 @@ class Engine:
         loops = [
             asyncio.create_task(self._intake_loop()),
             asyncio.create_task(self.maintenance.run(self.stopping)),
+            asyncio.create_task(self.purging.run(self.stopping)),
             asyncio.create_task(self.fetcher.run(self.stopping)),
             asyncio.create_task(self.backfills.run(self.stopping)),
             asyncio.create_task(self.installer.run(self.stopping)),

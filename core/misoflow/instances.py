@@ -27,6 +27,7 @@ class Instance:
     def __init__(self, name: str, config: InstanceConfig, miso: MisoConfig) -> None:
         self.name = name
         self.env = miso.name
+        self.is_install = "/" in name
         self.connector: Connector[Any] = make(load_connector(config.connector), config.config, f"instances.{name}")
         self.connector.rules = config.rules
         self.drop = frozenset(config.drop)

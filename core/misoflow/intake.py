@@ -108,6 +108,10 @@ class Intake:
         for instance, topic, _, _ in await self._store.run(control.circuits):
             self.circuit.open.add((instance, topic))
 
+    def forget_links(self) -> None:
+        """Remember no longer which pairs of ids the store knows: those of an erased install are gone from it."""
+        self._links.clear()
+
     def is_paused(self, name: str) -> bool:
         """An install is paused with its template."""
         return name in self.paused or name.partition("/")[0] in self.paused
@@ -275,10 +279,12 @@ class Intake:
             self.offset = chunk.offset
         self.paused |= {name for name, _, _ in chunk.pauses}
         if any(made.life for made in chunk.outcomes):
-            self.active = await self._store.run(installs.active)
+            await self.refresh()
         self.committed()
 
     def _split(self, chunk: Chunk, delivery: Delivery) -> list[tuple[Instance, Event, int]]:
+        if delivery.events == []:  # all of it is erased, and perhaps the install it was for
+            return []
         instance = self._instances.get(delivery.instance)
         if delivery.request is None:
             log.error("delivery %d is damaged on disk and lost; run: misoflow repair", delivery.id)

@@ -60,8 +60,13 @@ class Maintenance:
         scrubbed = await engine.store.run(scrubs.deliveries)
         for page in [-delivery for delivery in scrubbed if delivery < 0]:
             await self._scrub_page(page)
-        for delivery in engine.inbox.get([delivery for delivery in scrubbed if delivery > 0]):
-            await self._scrub(delivery.id)
+        found = engine.inbox.get([delivery for delivery in scrubbed if delivery > 0])
+        for delivery in found:
+            if delivery.events != []:
+                await self._scrub(delivery.id)
+        # those that are gone or blanked hold nobody any more, and must not hold up the inbox's pruning
+        held = {delivery.id for delivery in found if delivery.events != []}
+        await engine.store.run(scrubs.needless, [row for row in scrubbed if row > 0 and row not in held])
         applied = await engine.store.run(scrubs.rewritten)
         done = [row for row, body in applied if engine.inbox.holds(row, body)]
         if done:

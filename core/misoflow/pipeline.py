@@ -299,7 +299,7 @@ class Translator:
         made.state, made.reason, made.path, made.dead_kind = "dead", reason, path, kind
         made.raw = pack_event(event)
         made.pieces, made.parts, made.fetches, made.aliases, made.forget = [], [], [], [], []
-        made.links, made.listings, made.groups, made.absents, made.pulls = [], [], [], [], []
+        made.links, made.listings, made.groups, made.absents, made.pulls, made.people = [], [], [], [], [], []
         made.life = []
 
 
@@ -460,6 +460,15 @@ class _Event:
         made.who = made.who or user or anonymous
         if user is not None and anonymous is not None:
             made.links.append((user, anonymous))
+        if user is not None and user_id is not None:
+            self._note("u", user, user_id)
+        if anonymous is not None and anonymous_id is not None:
+            self._note("a", anonymous, anonymous_id)
+
+    def _note(self, kind: str, who: bytes, plain_id: str) -> None:
+        """Of an install everybody is remembered whom Miso hears of: when it goes, they are deleted there."""
+        if self._instance.is_install:
+            self._made.people.append((who, kind, plain_id))
 
     def _part(
         self,
@@ -482,6 +491,7 @@ class _Event:
             record_id = fields["user_id"] = self._instance.user_id(record.user_id)
             key = self._vault.keyed_hash(b"u:" + record_id.encode())
             self._made.who = self._made.who or key
+            self._note("u", key, record_id)
             if isinstance(version, int):
                 self._made.at = version
             if isinstance(record, User) and isinstance(

@@ -14,7 +14,7 @@ from misoflow.backfill.progress import progress
 from misoflow.clock import now_ms
 from misoflow.config import Settings
 from misoflow.inbox import InboxReader
-from misoflow.store import budgets, control, events, installs, reader, slices
+from misoflow.store import budgets, control, events, installs, purge, reader, slices
 from misoflow.store.installs import Install
 from misoflow.store.tx import STATES, Tx
 from misoflow.store.values import DeadLetter
@@ -96,6 +96,8 @@ def _read_instances(tx: Tx, instances: dict[str, dict[str, Any]]) -> None:
         " FROM instances"
     ):
         instances.setdefault(name, _blank())["last_event"] = last
+    for name, finished in purge.erased(tx):
+        instances.setdefault(name, _blank())["state"] = "erased" if finished else "erasing"
     for stop in control.paused(tx):
         instances.setdefault(stop.name, _blank()).update(state="paused", reason=stop.reason, fix=stop.fix)
     for one in installs.everyone(tx):

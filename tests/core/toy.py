@@ -8,9 +8,34 @@ from collections.abc import Iterable
 from typing import Any
 
 from misoflow.connector import Config, Connector, Event, Request
-from misoflow.effects import Alias, Disconnect, Effect, Fetch, Listing, Skip, aliased, latest, merge, once
+from misoflow.effects import (
+    Absent,
+    Alias,
+    Disconnect,
+    Effect,
+    Fetch,
+    Group,
+    Listing,
+    Pull,
+    Skip,
+    aliased,
+    known,
+    latest,
+    merge,
+    once,
+)
 from misoflow.errors import Halt, Reject, Retry
-from misoflow.records import Custom, ForgetUser, Like, Product, Record, RemoveProduct, RemoveUser, User
+from misoflow.records import (
+    CategoryPageView,
+    Custom,
+    ForgetUser,
+    Like,
+    Product,
+    Record,
+    RemoveProduct,
+    RemoveUser,
+    User,
+)
 
 TIME = "2026-11-01T00:00:00.000Z"
 
@@ -47,7 +72,8 @@ class Toy(Connector[ToyConfig]):
         yield Custom(custom_action_name=item["name"], product_ids=[], user_id="u", timestamp=TIME)
 
     def do_once(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
-        yield once(item["key"], Like(product_ids=["p"], user_id="u", timestamp=TIME), shared=item.get("shared", False))
+        record = Like(product_ids=[item.get("p", "p")], user_id=item.get("u", "u"), timestamp=TIME)
+        yield once(item["key"], record, shared=item.get("shared", False), also=tuple(item.get("also", ())))
 
     def do_user(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         part = User(user_id=item["u"], **item.get("fields", {}))
@@ -77,10 +103,35 @@ class Toy(Connector[ToyConfig]):
         yield latest(item["u"], item["v"], record)
 
     def do_thin(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
-        yield Fetch("thing", item["ref"])
+        yield Fetch("thing", item["ref"], after=item.get("after", 0))
+
+    def do_group(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        more = {"product_group_id": item["family"]} if "family" in item else {}
+        records = [Product(product_id=p, title=title, **more) for p, title in item["records"].items()]
+        yield Group(item["g"], item["v"], tuple(records))
+
+    def do_absent(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Absent(item["prefix"], item["v"])
+
+    def do_known(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        identity = aliased(item["key"], default="somebody") if "key" in item else "visitor"
+        record = Like(
+            product_ids=item.get("ps"), product_group_ids=item.get("gs"), anonymous_id=identity, timestamp=TIME
+        )
+        yield known(record, Fetch("thing", item["ref"]))
+
+    def do_pull(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        yield Pull(item["stream"], after=item.get("after", 0))
 
     def do_late(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
-        yield Like(product_ids=["p"], anonymous_id=aliased(item["key"], default=item.get("a", "")), timestamp=TIME)
+        keys = item.get("keys") or [item["key"]]
+        identity = aliased(*keys, default=item.get("a", ""))
+        yield Like(product_ids=["p"], anonymous_id=identity, user_id=item.get("u"), timestamp=TIME)
+
+    def do_category(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
+        category = aliased(item["key"], default=item.get("c", ""))
+        who = aliased(item["who"]) if "who" in item else "visitor"
+        yield CategoryPageView(category=[category], anonymous_id=who, timestamp=TIME)
 
     def do_alias(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         yield Alias(item["key"], anonymous_id=item["a"])
@@ -115,7 +166,9 @@ class Toy(Connector[ToyConfig]):
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Retry | Halt | Reject):
             raise answer
-        return [Event(f"{kind}:{ref}", "like", {"p": f"fetched-{ref}"})]
+        if isinstance(answer, list):
+            return [Event(item["id"], item["do"], item) for item in answer]
+        return [Event(f"{kind}:{ref}", "like", {"p": f"fetched-{ref}", "u": ref})]
 
 
 def hook(event: Event) -> Event | list[Event] | None:

@@ -182,7 +182,7 @@ class Api:
     def _forget(self, call: Call) -> Answer:
         users = texts_of(body_of(call), "user_ids", ["body"])
         call.records = len(users)
-        self.held.interactions.forget(set(users))
+        self.held.interactions.forget(set(users), self.options)
         self.held.deleted_users.update(dict.fromkeys(users))
         self.held.forgotten.update(dict.fromkeys(users))
         return answer(200, {"message": "success"})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from msgspec import Raw, Struct
 
 from misoflow_sandbox.wording import Fault
@@ -29,6 +30,10 @@ class Options(Struct, kw_only=True, forbid_unknown_fields=True):
     i18n_allowed: bool = False
     refusals_say_errors: bool = False
     """The bodies of 400 to 404 and 500 hold ``"errors": true``, which Miso does not document."""
+    join: bool = True
+    """Of somebody whose interactions are deleted, those of the anonymous ids go too that came with the user's id.
+    Documented is that an interaction with both ids links the profiles, and a delete by user id; that the delete
+    reaches what is linked is inferred."""
     deduplicate: bool = False
     """Of interactions with the same ``context.custom_context.uuid`` only the newest stays."""
     max_records: int | None = None
@@ -55,6 +60,8 @@ class Interactions:
     def __init__(self) -> None:
         self.kept: dict[int | str, tuple[Raw, str, str | None]] = {}
         self.counts: Counter[tuple[str, str | None]] = Counter()
+        self._joined: dict[str, set[str]] = {}
+        """user id → the anonymous ids that came with it."""
         self._number = 0
 
     def add(self, raws: Sequence[Raw], records: Sequence[dict[str, Any]], options: Options) -> None:
@@ -67,11 +74,20 @@ class Interactions:
             self.counts[kind, user] += 1
             if options.keep:
                 self.kept[key] = (raw, kind, user)
+                if user is not None and record.get("anonymous_id"):
+                    self._joined.setdefault(user, set()).add(record["anonymous_id"])
 
-    def forget(self, users: Collection[str]) -> None:
-        """Delete what these users did."""
+    def forget(self, users: Collection[str], options: Options) -> None:
+        """Delete what these users did, and what they did before they were known (of what is kept)."""
         self.counts = Counter({key: n for key, n in self.counts.items() if key[1] not in users})
         self.kept = {key: held for key, held in self.kept.items() if held[2] not in users}
+        visitors = set[str]().union(*(self._joined.pop(user, set()) for user in users))
+        if not (visitors and options.join):
+            return
+        for key, (raw, kind, user) in list(self.kept.items()):
+            if user is None and msgspec.json.decode(raw).get("anonymous_id") in visitors:
+                self.counts[kind, user] -= 1
+                del self.kept[key]
 
     def by_type(self) -> dict[str, int]:
         found: Counter[str] = Counter()

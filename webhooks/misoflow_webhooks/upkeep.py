@@ -36,7 +36,7 @@ async def sweep(connections: set[Any], deadlines: Deadlines, inbox: Inbox) -> No
 
 
 class Upkeep:
-    """Prunes what the store has used up and retention has passed, and rewrites what the store asks for."""
+    """Prunes what the store has used up and retention has passed, rewrites and blanks what the store asks for."""
 
     def __init__(self, inbox: Inbox, retention_days: float) -> None:
         self._inbox = inbox
@@ -65,6 +65,7 @@ class Upkeep:
         if progress.rewrites and progress.rewrites != self._rewritten:
             await self._inbox.rewrite(progress.rewrites)
         self._rewritten = progress.rewrites
+        await self._inbox.erase(progress.erasures)
         await self._inbox.prune(progress.done_before, now_ms() - self._retention_ms)
 
     def _warn(self) -> None:

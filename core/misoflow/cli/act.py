@@ -106,6 +106,22 @@ def forget(
 
 
 @app.command()
+def erase(
+    instance: Annotated[str, typer.Argument(metavar="INSTALL", help="Name of the install, such as shop/demo.example.")],
+    yes: Yes = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Erase an install of a template, here and at Miso: its products, its people, and all that was kept of it."""
+    settings = load(config)
+    sure(f"Erase all of {instance} here, and its products and people at Miso? There is no way back.", yes)
+    done = act(settings, "erase.install", instance=instance)
+    text = f"{instance} is being erased; `misoflow status` names it erased#{done['erasure']}"
+    _told(Output(as_json=as_json, quiet=quiet), done, text)
+
+
+@app.command()
 def replay(
     instance: Annotated[str | None, typer.Option(help="Only this instance.", autocompletion=instance_names)] = None,
     start: Annotated[

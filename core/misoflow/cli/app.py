@@ -20,7 +20,8 @@ ORDER = (
     *("suggest-mapping", "backfill", "slices"),
     *("upload", "validate", "sync", "get", "ids", "delete"),
     *("singer-tap", "singer-target"),
-    *("status", "installs", "tail", "dead", "explain", "simulate", "replay", "forget", "pause", "resume", "repair"),
+    *("status", "installs", "tail", "dead", "explain", "simulate", "replay"),
+    *("forget", "erase", "pause", "resume", "repair"),
     *("new", "dev"),
     *("connectors", "config", "schema", "sandbox", "version"),
 )

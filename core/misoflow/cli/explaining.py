@@ -11,14 +11,19 @@ import msgspec
 
 from misoflow.connector import Config, Connector, Event, Request
 from misoflow.effects import (
+    Absent,
     Alias,
     Disconnect,
+    Erase,
     Fetch,
+    Group,
+    Known,
     LateId,
     Latest,
     Listing,
     Merge,
     Once,
+    Pull,
     Skip,
 )
 from misoflow.encode import encode
@@ -27,7 +32,7 @@ from misoflow.instances import Instance
 from misoflow.pipeline import DELIVERY, HOOKED_AWAY, describe, stamped
 from misoflow.records import ForgetUser, Interaction, Product, RemoveProduct, RemoveUser, User
 
-KINDS = {
+KINDS: dict[type, str] = {
     Product: "product",
     User: "user",
     ForgetUser: "forget_user",
@@ -82,7 +87,7 @@ def explain_event(
 
 def _dropped(output: Any, instance: Instance | None) -> str | None:
     """The type of an interaction that the instance does not send."""
-    record = output.record if isinstance(output, Once) else output
+    record = output.record if isinstance(output, Once | Known) else output
     if instance is None or not isinstance(record, Interaction):
         return None
     kind = str(record.__struct_config__.tag)
@@ -114,39 +119,80 @@ def _reason(error: BaseException) -> tuple[str, str]:
 
 
 def _records(output: Any, instance: Instance | None) -> Iterator[dict[str, Any]]:
-    """The record in an output, validated; effects without one give none."""
+    """The records in an output, validated; effects without one give none."""
     match output:
-        case Once(record=record) | Latest(record=record) | Merge(part=record):
-            pass
-        case Fetch() | Alias() | Disconnect() | Listing():
+        case Once(record=record) | Latest(record=record) | Merge(part=record) | Known(record=record):
+            yield _plain(record, instance)
+        case Group(records=records):
+            for record in records:
+                yield _plain(record, instance)
+        case Fetch() | Pull() | Alias() | Disconnect() | Listing() | Absent() | Erase():
             return
         case _:
-            record = output
+            yield _plain(output, instance)
+
+
+def _plain(record: Any, instance: Instance | None) -> dict[str, Any]:
+    """One record as Miso would get it if no alias named what is late in it."""
     user_id = getattr(record, "user_id", None)
     if instance is not None and user_id:
         record = msgspec.structs.replace(record, user_id=instance.user_id(user_id))
-    late = isinstance(getattr(record, "anonymous_id", None), LateId)
-    plain = msgspec.json.decode(encode(record, late=late))
-    yield {"kind": KINDS.get(type(record), "interaction"), "record": plain}
+    late = _late(record)
+    if "category" in late:
+        record = msgspec.structs.replace(record, category=[str(late["category"])] if late["category"] else None)
+    plain = msgspec.json.decode(encode(record, late="anonymous_id" in late))
+    return {"kind": KINDS.get(type(record), "interaction"), "record": plain}
+
+
+def _late(record: Any) -> dict[str, LateId]:
+    """field → the text that an alias names."""
+    category = getattr(record, "category", None) or [None]
+    found = {"anonymous_id": getattr(record, "anonymous_id", None), "category": category[0]}
+    return {field: text for field, text in found.items() if isinstance(text, LateId)}
 
 
 def _effects(output: Any) -> Iterator[str]:
     """How the engine will treat the record beside it, in words."""
+    yield from _wraps(output)
+    record = output.record if isinstance(output, Once | Known) else output
+    for field, text in _late(record).items():
+        keys = ", ".join(map(repr, text.keys))
+        yield f"late: {field} is what {keys} is bound to, {f'else {str(text)!r}' if text else 'without a default'}"
+
+
+def _wraps(output: Any) -> Iterator[str]:
     match output:
-        case Once(key=key):
+        case Once(key=key, also=also):
             yield f"once: the first with key {key!r} wins"
+            yield from (f"once: it takes {one!r} too" for one in also)
         case Latest(key=key, version=version):
             yield f"latest: version {version} of {key!r}"
         case Merge(key=key, source=source):
             yield f"merge: part {source!r} of {key!r}"
+        case Known(fetch=fetch):
+            yield f"known: only if the product is known, else after fetch: {fetch.kind} {fetch.id}"
+        case Group(name=name, version=version, records=records):
+            yield f"group: {name!r} is these {len(records)} records, as of {version}"
+        case _:
+            yield from _asks(output)
+
+
+def _asks(output: Any) -> Iterator[str]:
+    match output:
         case Listing(source=source, page=page, pages=pages):
             yield f"listing: page {page} of {pages} of {source!r}"
-        case Fetch(kind=kind, id=ref):
-            yield f"fetch: {kind} {ref}"
+        case Absent(prefix=prefix, version=version):
+            yield f"absent: every group {prefix!r}… that is older than {version} is emptied"
+        case Fetch(kind=kind, id=ref, after=after):
+            yield f"fetch: {kind} {ref}" + (f" after {after:g} s" if after else "")
+        case Pull(stream=stream, after=after):
+            yield f"pull: stream {stream}" + (f" after {after:g} s" if after else "")
         case Alias(key=key):
             yield f"alias: {key}"
         case Disconnect(reason=reason):
             yield f"disconnect: {reason}"
+        case Erase():
+            yield "erase: everything of the install, here and at Miso"
 
 
 def settings_for(model: type[Config], given: dict[str, Any], where: str) -> Config:

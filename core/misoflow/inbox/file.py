@@ -24,6 +24,8 @@ APPLICATION_ID = 0x6D697369  # "misi"
 VERSION = 1
 BUSY_MS = 4000
 PAGE = 4096
+NOBODY = "erased"
+"""The instance of a delivery that was blanked."""
 
 TABLES = """
 CREATE TABLE deliveries(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import apsw
 
-from misoflow.inbox.file import open_for_reading, read_mark, rows
+from misoflow.inbox.file import NOBODY, open_for_reading, read_mark, rows
 from misoflow.inbox.inspect import SELECT, Audit, Row, audit, read_range
 from misoflow.inbox.payload import Delivery, open_row
 from misoflow.vault import Vault
@@ -60,10 +61,14 @@ class InboxReader:
             return {}
 
     def holds(self, id: int, payload: bytes) -> bool:
-        """Whether the delivery has exactly this sealed payload now, or is gone."""
+        """Whether the delivery has exactly this sealed payload now, or is gone or blanked."""
         db = self._db()
         rows = [] if db is None else read_range(db, id, id + 1)
-        return all(row[4] == payload for row in rows)
+        return all(row[4] == payload or row[1] == NOBODY for row in rows)
+
+    def erased(self) -> int:
+        """Erasures of installs up to this number have been done here; without an inbox there is nothing to do."""
+        return self._number("SELECT value FROM meta WHERE name='erased'") if self._db() is not None else sys.maxsize
 
     def first(self) -> int:
         """The smallest id that is there, 0 for none."""

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 from misoflow import crash
-from misoflow.inbox.file import BUSY_MS, Mark, open_mark, rows, write_mark
+from misoflow.inbox.file import BUSY_MS, NOBODY, Mark, open_mark, rows, write_mark
 from misoflow.inbox.inspect import sound_id
 from misoflow.inbox.payload import row_crc
 
@@ -105,13 +105,35 @@ class Table:
         self._db.execute("BEGIN IMMEDIATE")
         for id, sealed in changes:
             for instance, received_ms in rows(
-                self._db, "SELECT instance, received_ms FROM deliveries WHERE id=?", (id,)
+                self._db, "SELECT instance, received_ms FROM deliveries WHERE id=? AND instance!=?", (id, NOBODY)
             ):
                 crc = row_crc(id, instance, received_ms, sealed)
                 self._db.execute("UPDATE deliveries SET crc=?, payload=? WHERE id=?", (crc, sealed, id))
         self._db.execute("COMMIT")
         # What was rewritten must also leave the log, where SQLite keeps old pages.
         self._truncate_log()
+
+    def blank(self, instance: str, after: int, upto: int, sealed: bytes) -> None:
+        """Deliveries of an instance with after < id <= upto become nobody's, with this payload.
+
+        They stay as rows, so that none looks lost, until they are pruned.
+        """
+        crash.point("inbox.blank")
+        found = rows(
+            self._db,
+            "SELECT id, received_ms FROM deliveries WHERE id > ? AND id <= ? AND instance=?",
+            (after, upto, instance),
+        )
+        self._db.execute("BEGIN IMMEDIATE")
+        for id, received_ms in found:
+            crc = row_crc(id, NOBODY, received_ms, sealed)
+            self._db.execute("UPDATE deliveries SET instance=?, crc=?, payload=? WHERE id=?", (NOBODY, crc, sealed, id))
+        self._db.execute("COMMIT")
+
+    def erased(self, number: int) -> None:
+        """Note that erasures up to this number are done, once old pages have left the log too."""
+        if self._truncate_log():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES('erased', ?)", (number,))
 
     def probe(self) -> None:
         """Raise apsw.Error if a transaction cannot be opened."""
@@ -155,13 +177,18 @@ class Table:
         self._log_pages = pages
         return apsw.SQLITE_OK
 
-    def _truncate_log(self) -> None:
-        """Move the whole log into the file; readers are short, so a quarter of a second is enough to wait."""
+    def _truncate_log(self) -> bool:
+        """Move the whole log into the file; readers are short, so a quarter of a second is enough to wait.
+
+        False: one of them held it up.
+        """
         self._db.set_busy_timeout(250)
         try:
             with contextlib.suppress(apsw.BusyError, apsw.LockedError):
                 self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
                 self._log_pages = 0
+                return True
+            return False
         finally:
             self._db.set_busy_timeout(BUSY_MS)
 

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,8 @@ WAITING_BYTES = 64 * 1024 * 1024
 WAITING_APPENDS = 4096
 OFFLOAD_FROM = 256 * 1024
 """Bodies from this size on are compressed and sealed in a thread of their own."""
+BLANK_CHUNK = 20_000
+"""Deliveries looked at in one go when those of an erased install are blanked."""
 DISK_FULL = 0.95
 DISK_ROOM = 5 * 1024**3
 """Bytes free that are room enough, however large the disk is."""
@@ -153,6 +156,18 @@ class Inbox:
         """Put other sealed payloads (``seal_delivery``) in the place of those with these ids."""
         if changes:
             await self._do(lambda: self._table.rewrite(changes))
+
+    async def erase(self, erasures: list[tuple[int, str, int]]) -> None:
+        """Blank the deliveries of erased installs, (number, instance, last delivery) each; readers see when it is done.
+
+        Until they do (somebody reading may hold the log) it has to be asked for again.
+        """
+        blank = seal_delivery(self._vault, Request(b""), events=[])
+        for _, instance, upto in erasures:
+            for after in range(self._table.mark.first - 1, upto, BLANK_CHUNK):
+                await self._do(partial(self._table.blank, instance, after, min(upto, after + BLANK_CHUNK), blank))
+        if erasures:
+            await self._do(lambda: self._table.erased(max(number for number, _, _ in erasures)))
 
     async def probe(self) -> None:
         """Raise InboxFull or InboxUnavailable if an append would; writes nothing."""

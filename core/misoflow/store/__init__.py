@@ -18,7 +18,7 @@ from misoflow.errors import Retry
 from misoflow.store import events
 from misoflow.store.commit import Committer
 from misoflow.store.mark import Mark
-from misoflow.store.schema import open_for_reading, open_for_writing
+from misoflow.store.schema import BUSY_MS, open_for_reading, open_for_writing
 from misoflow.store.tx import Tx
 from misoflow.store.values import Chunk, Progress
 from misoflow.vault import Vault
@@ -26,6 +26,7 @@ from misoflow.vault import Vault
 P = ParamSpec("P")
 T = TypeVar("T")
 FILE = "store.db"
+LOG_BUSY_MS = 250
 
 
 TROUBLE = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError, apsw.CantOpenError, OSError)
@@ -77,6 +78,20 @@ class Store:
     async def commit(self, chunk: Chunk) -> None:
         """Commit one step of the pipeline: states, records and the inbox offset, or nothing of it."""
         await self.run(lambda tx: Committer(tx, chunk).run())
+
+    async def truncate_log(self) -> bool:
+        """Move the whole log into the file and empty it, old pages too; False while a reader holds it up."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._truncate_log)
+
+    def _truncate_log(self) -> bool:
+        self._db.set_busy_timeout(LOG_BUSY_MS)  # readers are short, and everybody else waits meanwhile
+        try:
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error:
+            return False
+        finally:
+            self._db.set_busy_timeout(BUSY_MS)
+        return True
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._db.close)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from misoflow.crash import point
-from misoflow.store import erase, fetches, groups, installs, keyed, known, late, listings, pulls, slices
+from misoflow.store import erase, fetches, groups, installs, keyed, known, late, listings, people, pulls, slices
 from misoflow.store.control import open_circuit
 from misoflow.store.parts import OpenPart, new_number
 from misoflow.store.schema import (
@@ -54,6 +54,8 @@ class Committer:
 
     def run(self) -> None:
         tx, chunk = self.tx, self.chunk
+        if people.is_stale(tx, chunk):
+            return
         for delivery in chunk.released:
             instance = tx.one("DELETE FROM held WHERE delivery=? RETURNING instance", (delivery,))
             if instance is not None:
@@ -106,6 +108,8 @@ class Committer:
             and erase.suppressed(tx, env, made.who, made.at)
         ):
             made.state, made.reason = "suppressed", "the user was forgotten later than this happened"
+        if made.people and made.state == "pending":
+            people.note(tx, instance, env, made.people)
         if _common(made):
             self._common(made, instance, env)
         else:
@@ -166,6 +170,8 @@ class Committer:
     def _row(self, made: Outcome, instance: int) -> tuple[int, str | None]:
         """The event's row, and the visible state it had if it was known."""
         tx = self.tx
+        if made.row is not None and tx.one("SELECT instance FROM events WHERE id=?", (made.row,)) != instance:
+            made.row = None  # the install was erased since it was looked up
         if made.row is None:
             topic = tx.words.id(tx.db, made.topic)
             values = (None, instance, made.hash, topic, made.received, made.delivery, made.who, PENDING, None, None)
@@ -203,11 +209,11 @@ class Committer:
         for who, anonymous in made.links:
             tx.db.execute("INSERT OR IGNORE INTO links VALUES(?,?)", (who, anonymous))
         for key, text in made.aliases:
-            late.bind(tx, key, text, now)
+            late.bind(tx, instance, key, text, now)
         for pull in made.pulls:
             pulls.ask(tx, instance, pull, now)
         for turn in made.life:
-            installs.live(tx, instance, made.instance, turn, now)
+            installs.live(tx, instance, made.instance, turn, now, made.delivery)
         ready, waiting = self._pieces(made, instance, env, row)
         targets = bool(ready) + waiting + len(self._fetches(made, instance, row))
         targets += len({who for who, _ in made.forget}) + len(made.absents)
@@ -234,7 +240,7 @@ class Committer:
         waiting = 0
         for piece in [piece for piece in made.pieces if self._claim(piece, row)]:
             ask = piece.known
-            full = late.bound(tx, piece) if piece.late else piece
+            full = late.bound(tx, env, instance, piece) if piece.late else piece
             if ask is not None and not known.has(tx, env, instance, ask):
                 known.wait(tx, env, instance, row, piece, ask)
                 fetches.ask(tx, instance, ask.fetch, now)

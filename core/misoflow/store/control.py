@@ -27,7 +27,7 @@ def pause(tx: Tx, instance: str, reason: str, fix: str, now: int) -> None:
 
 def resume(tx: Tx, instance: str) -> None:
     """Go on with an instance, its open circuits included."""
-    row = tx.instances.id(tx.db, instance)
+    row = tx.instances.find(tx.db, instance)
     tx.db.execute("UPDATE instances SET paused=NULL, fix=NULL, paused_at=NULL WHERE id=?", (row,))
     tx.db.execute("DELETE FROM circuits WHERE instance=?", (row,))
 
@@ -69,7 +69,7 @@ def circuits(tx: Tx) -> list[tuple[str, str, str, int]]:
 
 def get(tx: Tx, instance: str, name: str) -> bytes | None:
     """A connector's own value."""
-    sealed = tx.one("SELECT value FROM kv WHERE instance=? AND name=?", (tx.instances.id(tx.db, instance), name))
+    sealed = tx.one("SELECT value FROM kv WHERE instance=? AND name=?", (tx.instances.find(tx.db, instance), name))
     return None if sealed is None else tx.open(sealed, b"kv")
 
 

@@ -40,15 +40,30 @@ def forget(tx: Tx, env: int, who: bytes, user_id: str, *, at: int, now: int, eve
         )
     _erase_profile(tx, env, who)
     point("forget.inside")
-    todo = msgspec.json.encode([[(0, 1)]]).decode()
-    batch = tx.one(
-        "INSERT INTO batches(env, kind, state, n, todo, body, created) VALUES(?,'forget',?,1,?,?,?) RETURNING id",
-        (env, SEALED, todo, tx.seal(user_id.encode(), b"batch"), now),
-    )
+    batch = queue(tx, env, [user_id], now)
     if event is not None:
         sql = "INSERT OR IGNORE INTO waits(event, env, kind, key, batch) VALUES(?,?,'forget',?,?)"
         tx.db.execute(sql, (event, env, who, batch))
     return erased
+
+
+def queue(tx: Tx, env: int, user_ids: list[str], now: int) -> int:
+    """Queue Miso's delete of these users (1,000 at most); the batch's number."""
+    body = b"\n".join(map(msgspec.json.encode, user_ids))  # an id may hold a line break
+    batch: int = tx.one(
+        "INSERT INTO batches(env, kind, state, n, todo, body, created) VALUES(?,'forget',?,?,?,?,?) RETURNING id",
+        (
+            *(env, SEALED, len(user_ids), msgspec.json.encode([[(0, len(user_ids))]]).decode()),
+            *(tx.seal(body, b"batch"), now),
+        ),
+    )
+    return batch
+
+
+def user_id_of(record: bytes) -> str:
+    """An id in a batch of forgets; an older version wrote it as it is."""
+    quoted = record.startswith(b'"') and record.endswith(b'"') and len(record) > 1
+    return str(msgspec.json.decode(record)) if quoted else record.decode()
 
 
 def asked(tx: Tx, env: str, batch: int) -> list[int]:
@@ -78,7 +93,7 @@ def _erase_events(tx: Tx, env: int, who: bytes, at: int) -> int:
     )
     by_part: dict[int, set[int]] = {}
     for event, instance, state, part in rows:
-        if state == IN_PART and not _unsent(tx, part):
+        if state == IN_PART and not is_unsent(tx, part):
             continue
         if state == IN_PART:
             by_part.setdefault(part, set()).add(event)
@@ -92,14 +107,14 @@ def _erase_events(tx: Tx, env: int, who: bytes, at: int) -> int:
     spread = {event for event, _, state, _ in rows if state == SPREAD}
     if spread:
         for (part,) in list(tx.db.execute("SELECT id FROM parts WHERE env=? AND spread != x''", (env,))):
-            if _unsent(tx, part):
+            if is_unsent(tx, part):
                 by_part.setdefault(part, set()).update(spread)
     for part, events in by_part.items():
-        _rewrite_part(tx, part, events)
+        rewrite_part(tx, part, events)
     return erased
 
 
-def _unsent(tx: Tx, part: int) -> bool:
+def is_unsent(tx: Tx, part: int) -> bool:
     """No request of the part's batch has been tried: its bytes may still change."""
     row = tx.db.execute(
         "SELECT parts.batch, batches.tries, batches.state, batches.requests FROM parts"
@@ -109,7 +124,7 @@ def _unsent(tx: Tx, part: int) -> bool:
     return row is not None and (row[0] is None or (row[1] == 0 and row[3] == 0 and row[2] == SEALED))
 
 
-def _rewrite_part(tx: Tx, part: int, events: set[int]) -> None:
+def rewrite_part(tx: Tx, part: int, events: set[int]) -> None:
     """The part without these events' records; its batch, not yet tried, is frozen again."""
     packed, sealed, counts, spread, batch = tx.db.execute(
         "SELECT members, body, instance_events, spread, batch FROM parts WHERE id=?", (part,)
@@ -145,17 +160,17 @@ def _erase_profile(tx: Tx, env: int, who: bytes) -> None:
     """The parts of the user's own record; keyed by the same hash as ``who``."""
     tx.db.execute("DELETE FROM keyed_parts WHERE env=? AND kind='user' AND key=?", (env, who))
     tx.db.execute("DELETE FROM grouped WHERE env=? AND kind='user' AND key=?", (env, who))
-    _leave_batch(tx, env, who)
+    leave_batch(tx, env, "user", who)
     tx.db.execute("UPDATE keyed SET dirty=0, delivered=NULL WHERE env=? AND kind='user' AND key=?", (env, who))
     tx.db.execute("DELETE FROM waits WHERE env=? AND kind='user' AND key=? AND batch IS NULL", (env, who))
 
 
-def _leave_batch(tx: Tx, env: int, who: bytes) -> None:
-    """Take the user's record out of a sealed batch that nothing was sent of yet."""
+def leave_batch(tx: Tx, env: int, kind: str, key: bytes) -> None:
+    """Take a user's or product's record out of a sealed batch that nothing was sent of yet."""
     row = tx.db.execute(
         "SELECT batch, position, todo, body FROM keyed JOIN batches ON batches.id = batch"
-        " WHERE keyed.env=? AND keyed.kind='user' AND key=? AND tries=0 AND state=?",
-        (env, who, SEALED),
+        " WHERE keyed.env=? AND keyed.kind=? AND key=? AND tries=0 AND state=?",
+        (env, kind, key, SEALED),
     ).get
     if row is None:
         return
@@ -171,5 +186,7 @@ def _leave_batch(tx: Tx, env: int, who: bytes) -> None:
             batch,
         ),
     )
-    tx.db.execute("UPDATE keyed SET batch=NULL, position=NULL, sending=NULL WHERE env=? AND key=?", (env, who))
-    tx.db.execute("DELETE FROM waits WHERE env=? AND kind='user' AND key=?", (env, who))
+    tx.db.execute(
+        "UPDATE keyed SET batch=NULL, position=NULL, sending=NULL WHERE env=? AND kind=? AND key=?", (env, kind, key)
+    )
+    tx.db.execute("DELETE FROM waits WHERE env=? AND kind=? AND key=?", (env, kind, key))

@@ -38,7 +38,7 @@ def known(tx: Tx, wanted: list[tuple[str, bytes]]) -> dict[tuple[str, bytes], Kn
     for name, digest in wanted:
         by_name.setdefault(name, []).append(digest)
     for name, hashes in by_name.items():
-        instance = tx.instances.id(tx.db, name)
+        instance = tx.instances.find(tx.db, name)
         for at in range(0, len(hashes), ASKED_AT_ONCE):
             some = hashes[at : at + ASKED_AT_ONCE]
             rows = tx.db.execute(
@@ -148,7 +148,7 @@ def held_deliveries(tx: Tx, instance: str, limit: int) -> list[int]:
     """Deliveries put aside while the instance was paused, oldest first."""
     rows = tx.db.execute(
         "SELECT delivery FROM held WHERE instance=? ORDER BY delivery LIMIT ?",
-        (tx.instances.id(tx.db, instance), limit),
+        (tx.instances.find(tx.db, instance), limit),
     )
     return [delivery for (delivery,) in rows]
 
@@ -158,21 +158,26 @@ def held_events(tx: Tx, instance: str, limit: int) -> list[tuple[int, bytes, str
     rows = tx.db.execute(
         "SELECT events.id, hash, word, delivery FROM events JOIN words ON words.id = topic"
         " WHERE state=? AND instance=? ORDER BY events.id LIMIT ?",
-        (HELD, tx.instances.id(tx.db, instance), limit),
+        (HELD, tx.instances.find(tx.db, instance), limit),
     )
     return list(rows)
 
 
 def raw_places(tx: Tx, rows: list[int]) -> dict[int, tuple[str, bytes, int, bytes | None]]:
-    """row -> (instance, event hash, delivery, packed event if the store kept it) for dead letters to come."""
+    """row -> (instance, event hash, delivery, packed event if the store kept it) for dead letters to come.
+
+    A record may be on its way still when its event's row is gone, erased with its install.
+    """
     found = {}
     for row in rows:
-        name, digest, delivery, raw = tx.db.execute(
+        place = tx.db.execute(
             "SELECT name, hash, delivery, raw FROM events JOIN instances ON instances.id = events.instance"
             " LEFT JOIN raws ON raws.event = events.id WHERE events.id=?",
             (row,),
         ).get
-        found[row] = (name, digest, delivery, tx.open(raw, b"dead") if raw else None)
+        if place is not None:
+            name, digest, delivery, raw = place
+            found[row] = (name, digest, delivery, tx.open(raw, b"dead") if raw else None)
     return found
 
 
@@ -209,7 +214,8 @@ def progress(db: apsw.Connection) -> Progress:
         " (SELECT min(first_delivery) FROM batches JOIN parts ON parts.batch = batches.id WHERE batches.state < 2)"
     ).get
     rewrites = list(db.execute("SELECT delivery, body FROM rewrites ORDER BY delivery LIMIT 1000"))
-    return Progress(min(end for end in ends if end is not None), rewrites)
+    erasures = list(db.execute("SELECT id, name, upto FROM purges WHERE finished IS NULL ORDER BY id"))
+    return Progress(min(end for end in ends if end is not None), rewrites, erasures)
 
 
 def prune(tx: Tx, *, batches_before: int, dead_before: int, seen_before: Iterable[tuple[int, int]], limit: int) -> int:
@@ -252,6 +258,8 @@ def prune(tx: Tx, *, batches_before: int, dead_before: int, seen_before: Iterabl
                 continue
             tx.db.execute("DELETE FROM events WHERE id=?", (event,))
             tx.db.execute("DELETE FROM confirmed WHERE event=?", (event,))
+            # the key of a ``once`` is kept for ever, and whose it is with it
+            tx.db.execute("UPDATE claims SET event=? WHERE event=?", (-instance, event))
             _pruned(tx, instance, state)
             removed += 1
     return removed

@@ -55,7 +55,7 @@ def end(tx: Tx, job: int, now: int) -> None:
 
 def first_undone(tx: Tx, instance: str) -> int | None:
     """The oldest slice of any run of which something is not accounted for yet."""
-    row = tx.instances.id(tx.db, instance)
+    row = tx.instances.find(tx.db, instance)
     found: int | None = tx.one(f"SELECT min(id) FROM slices WHERE {UNDONE} AND {OURS}", (row,))
     return found
 
@@ -65,7 +65,7 @@ def counts(tx: Tx, instance: str, since: int) -> dict[str, int]:
 
     ``dead`` are the dead letters made since then, those of events included that were dead before and are again.
     """
-    row = tx.instances.id(tx.db, instance)
+    row = tx.instances.find(tx.db, instance)
     found: dict[str, int] = {"read": 0, "repeats": 0}
     rows: list[Any] = list(
         tx.db.execute(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from misoflow.effects import Fetch
 from misoflow.store import batches, known
-from misoflow.store.targets import target_done
+from misoflow.store.targets import target_done, target_skipped
 from misoflow.store.tx import Tx
 
 OBJECT = "instance=? AND kind=? AND ref=?"
@@ -78,7 +78,7 @@ def waiting_for(tx: Tx, fetch: Due) -> list[int]:
 
 def finish_fetch(tx: Tx, name: str, kind: str, ref: str, now: int) -> None:
     """A fetch's events are committed: those that asked for it before it began are done with it."""
-    where = (tx.instances.id(tx.db, name), kind, ref)
+    where = (tx.instances.find(tx.db, name), kind, ref)
     for event in _served(tx, where):
         target_done(tx, event)
     _end(tx, where, now)
@@ -90,6 +90,14 @@ def failed_fetch(tx: Tx, fetch: Due, reason: str, raws: dict[int, bytes], now: i
     for event in _served(tx, where):
         batches.kill(tx, event, "reject", reason, "$", lambda row: raws.get(row, b""), now)
     _end(tx, where, now)
+
+
+def drop(tx: Tx, instance: int, reason: str) -> None:
+    """Nothing of the instance is fetched any more: what waited for it is left out."""
+    for table in ("fetch_waits", "knowns"):
+        for (event,) in list(tx.db.execute(f"DELETE FROM {table} WHERE instance=? RETURNING event", (instance,))):
+            target_skipped(tx, event, reason)
+    tx.db.execute("DELETE FROM fetches WHERE instance=?", (instance,))
 
 
 def _served(tx: Tx, where: tuple[int, str, str]) -> list[int]:
@@ -108,4 +116,4 @@ def _end(tx: Tx, where: tuple[int, str, str], now: int) -> None:
 
 
 def _where(tx: Tx, fetch: Due) -> tuple[int, str, str]:
-    return tx.instances.id(tx.db, fetch.instance), fetch.kind, fetch.ref
+    return tx.instances.find(tx.db, fetch.instance), fetch.kind, fetch.ref

@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from misoflow.store import purge
-from misoflow.store.targets import target_skipped
+from misoflow.store import fetches, purge
 from misoflow.store.tx import STATES, Tx
 from misoflow.store.values import Life
 
@@ -44,12 +43,12 @@ class Install:
     """Streams that cannot be pulled."""
 
 
-def live(tx: Tx, instance: int, name: str, turn: Life, now: int) -> None:
-    """What an event says about the install itself."""
+def live(tx: Tx, instance: int, name: str, turn: Life, now: int, delivery: int) -> None:
+    """What an event, come with that delivery, says about the install itself."""
     if turn.what == "connect":
         connect(tx, instance, turn.grant, turn.at)
     elif end(tx, instance, turn.reason, turn.at, now) and turn.what == "erase":
-        purge.ask(tx, name, turn.at, now)
+        purge.ask(tx, name, turn.at, now, delivery=delivery)
 
 
 def connect(tx: Tx, instance: int, grant: bytes, now: int) -> None:
@@ -117,7 +116,7 @@ def find(tx: Tx, name: str) -> Install | None:
 
 def done(tx: Tx, name: str, asked: int, found: dict[str, Any], now: int, again: int) -> bool:
     """``install`` came through; look again at ``again``. False when the app went or was clicked meanwhile."""
-    row = tx.instances.id(tx.db, name)
+    row = tx.instances.find(tx.db, name)
     tx.db.execute(
         "UPDATE installs SET state='installed', grant=NULL, installed=coalesce(CASE WHEN state='installed' THEN"
         " installed END, ?), due=?, tries=0, reason=NULL, fix=NULL, problems=?, without=?"
@@ -129,14 +128,14 @@ def done(tx: Tx, name: str, asked: int, found: dict[str, Any], now: int, again: 
 
 def started(tx: Tx, name: str) -> None:
     """Its history was asked for."""
-    tx.db.execute("UPDATE installs SET started=1 WHERE instance=?", (tx.instances.id(tx.db, name),))
+    tx.db.execute("UPDATE installs SET started=1 WHERE instance=?", (tx.instances.find(tx.db, name),))
 
 
 def later(tx: Tx, name: str, asked: int, reason: str, again: int) -> None:
     """It could not be done now; once more at ``again``."""
     tx.db.execute(
         "UPDATE installs SET due=?, tries=tries+1, reason=? WHERE instance=? AND asked=?",
-        (again, reason, tx.instances.id(tx.db, name), asked),
+        (again, reason, tx.instances.find(tx.db, name), asked),
     )
 
 
@@ -144,20 +143,17 @@ def failed(tx: Tx, name: str, asked: int, reason: str, fix: str) -> None:
     """Only a new click helps."""
     tx.db.execute(
         "UPDATE installs SET state='failed', grant=NULL, reason=?, fix=? WHERE instance=? AND asked=?",
-        (reason, fix, tx.instances.id(tx.db, name), asked),
+        (reason, fix, tx.instances.find(tx.db, name), asked),
     )
 
 
 def left(tx: Tx, name: str) -> None:
     """The credentials are forgotten; jobs of the install stand still until it is installed again."""
-    row = tx.instances.id(tx.db, name)
+    row = tx.instances.find(tx.db, name)
     tx.db.execute("UPDATE installs SET state='gone' WHERE instance=? AND state='leaving'", (row,))
     tx.db.execute("UPDATE jobs SET state='stopped' WHERE instance=? AND state='open'", (row,))
-    for table in ("fetch_waits", "knowns"):
-        for (event,) in list(tx.db.execute(f"DELETE FROM {table} WHERE instance=? RETURNING event", (row,))):
-            target_skipped(tx, event, GONE)
+    fetches.drop(tx, row, GONE)
     tx.db.execute("DELETE FROM pulls WHERE instance=?", (row,))
-    tx.db.execute("DELETE FROM fetches WHERE instance=?", (row,))
 
 
 def overdue(tx: Tx, before: int) -> list[str]:

@@ -48,13 +48,13 @@ def answer(tx: Tx, instance: int, kind: str, ref: str, now: int) -> None:
         if found or called:
             tx.db.execute("DELETE FROM knowns WHERE id=?", (row,))
         if found:
-            _send(tx, env, event, piece, now)
+            _send(tx, env, instance, event, piece, now)
         elif called:
             target_skipped(tx, event, STRANGE)
 
 
-def _send(tx: Tx, env: int, event: int, piece: Piece, now: int) -> None:
-    ready = late.bound(tx, piece) if piece.late else piece
+def _send(tx: Tx, env: int, instance: int, event: int, piece: Piece, now: int) -> None:
+    ready = late.bound(tx, env, instance, piece) if piece.late else piece
     if ready is None:
         late.wait(tx, env, event, piece, now)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from misoflow.store import people
 from misoflow.store.parts import write_part
 from misoflow.store.targets import target_skipped
 from misoflow.store.tx import Tx
@@ -17,10 +18,10 @@ NO_IDENTITY = "no identity: the alias it waited for did not come"
 NO_CATEGORY = "names a category that the instance does not know"
 
 
-def bound(tx: Tx, piece: Piece) -> Piece | None:
+def bound(tx: Tx, env: int, instance: int, piece: Piece) -> Piece | None:
     """The piece with its late texts put in, if the aliases of all of them came first."""
     texts = _texts(tx, {late.field: late.keys for late in piece.late})
-    return Piece(_named(tx, piece.body, texts), piece.claim) if len(texts) == len(piece.late) else None
+    return Piece(_named(tx, env, instance, piece.body, texts), piece.claim) if len(texts) == len(piece.late) else None
 
 
 def wait(tx: Tx, env: int, event: int, piece: Piece, now: int) -> None:
@@ -35,9 +36,12 @@ def wait(tx: Tx, env: int, event: int, piece: Piece, now: int) -> None:
     )
 
 
-def bind(tx: Tx, key: bytes, text: str, now: int) -> None:
+def bind(tx: Tx, instance: int, key: bytes, text: str, now: int) -> None:
     """Remember an alias, and let go of the records that waited for nothing else."""
-    tx.db.execute("INSERT OR REPLACE INTO aliases VALUES(?,?,?)", (key, tx.seal(text.encode(), b"alias"), now))
+    tx.db.execute(
+        "INSERT OR REPLACE INTO aliases(key, anonymous_id, created, instance) VALUES(?,?,?,?)",
+        (key, tx.seal(text.encode(), b"alias"), now, instance),
+    )
     for (late,) in list(tx.db.execute("SELECT DISTINCT late FROM late_keys WHERE key=?", (key,))):
         wanted = _wanted(tx, late)
         texts = _texts(tx, wanted)
@@ -102,10 +106,11 @@ def _alias(tx: Tx, key: bytes) -> str | None:
 def _send(tx: Tx, late: int, texts: dict[str, str], now: int) -> None:
     """Move a record out of waiting, to Miso."""
     event, env, body = tx.db.execute("DELETE FROM late WHERE id=? RETURNING event, env, body", (late,)).get
-    write_part(tx, env, _named(tx, tx.open(body, b"late"), texts), event, now)
+    instance = tx.one("SELECT instance FROM events WHERE id=?", (event,)) or 0
+    write_part(tx, env, _named(tx, env, instance, tx.open(body, b"late"), texts), event, now)
 
 
-def _named(tx: Tx, body: bytes, texts: dict[str, str]) -> bytes:
+def _named(tx: Tx, env: int, instance: int, body: bytes, texts: dict[str, str]) -> bytes:
     """A record with its late texts put in; who is the same person by them is noted, for a later forget."""
     if not texts:
         return body
@@ -114,6 +119,7 @@ def _named(tx: Tx, body: bytes, texts: dict[str, str]) -> bytes:
         record["category"] = [texts["category"]]
     if "anonymous_id" in texts:
         record["anonymous_id"] = texts["anonymous_id"]
+        people.note_late(tx, instance, env, texts["anonymous_id"])
         if record.get("user_id"):
             pair = (b"u:" + record["user_id"].encode(), b"a:" + record["anonymous_id"].encode())
             tx.db.execute("INSERT OR IGNORE INTO links VALUES(?,?)", tuple(map(tx.vault.keyed_hash, pair)))

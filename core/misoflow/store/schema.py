@@ -18,6 +18,7 @@ log = logging.getLogger("misoflow.work")
 
 APPLICATION_ID = 0x6D69736F  # "miso"
 VERSION = 2
+BUSY_MS = 4000
 
 PENDING, DELIVERED, SKIPPED, SUPPRESSED, ERASED, DEAD, IN_PART, SPREAD, HELD = range(9)
 """Event states as stored. IN_PART: as its part's batch; SPREAD: several targets, ``left`` of them open;
@@ -195,6 +196,21 @@ CREATE TABLE pulls(
 """Since version 2. ``events.reached``: a target of the event was reached, so that it is not skipped as a whole.
 ``fetches.again``: when to call once more, as somebody asked (``called`` = 0) while the call was under way."""
 
+TABLES_PEOPLE = """
+CREATE TABLE people(
+    instance INTEGER NOT NULL, env INTEGER NOT NULL, who BLOB NOT NULL, kind TEXT NOT NULL, id BLOB NOT NULL,
+    PRIMARY KEY(instance, env, who)) WITHOUT ROWID;
+CREATE TABLE purges(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, instance INTEGER NOT NULL, hash BLOB NOT NULL, name TEXT,
+    wanted INTEGER NOT NULL, asked INTEGER NOT NULL, upto INTEGER NOT NULL, step TEXT NOT NULL, cursor BLOB,
+    batch INTEGER, products INTEGER NOT NULL DEFAULT 0, users INTEGER NOT NULL DEFAULT 0,
+    visitors INTEGER NOT NULL DEFAULT 0, finished INTEGER);
+CREATE INDEX purges_running ON purges(id) WHERE finished IS NULL;
+ALTER TABLE aliases ADD COLUMN instance INTEGER;
+"""
+"""Since version 2: whom an install has told Miso of (``kind`` u: a user id, a: an anonymous one), and the erasures of
+installs. A purge's ``name`` is kept until it is finished; ``hash`` (keyed), times and numbers stay as its record."""
+
 
 def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
     """The owner's connection; makes the file if it is absent.
@@ -213,14 +229,14 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
     path.touch(mode=0o600)
     db = apsw.Connection(str(path))
     try:
-        db.set_busy_timeout(4000)
+        db.set_busy_timeout(BUSY_MS)
         if not fresh:
             _refuse_foreign(db, path)
         db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;").fetchall()
         db.execute("PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-32768").fetchall()
         with db:
             if not db.execute("SELECT 1 FROM sqlite_schema WHERE name='meta'").fetchall():
-                db.execute(TABLES + TABLES_2)
+                db.execute(TABLES + TABLES_2 + TABLES_PEOPLE)
                 db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}")
                 db.execute("INSERT INTO meta VALUES('key_check', ?)", (check,))
                 db.execute("INSERT INTO meta VALUES('offset', 0), ('commits', 0)")
@@ -239,7 +255,7 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
 def _migrate(db: apsw.Connection) -> None:
     """Bring a file of an older version up to this one, in the caller's transaction."""
     if db.execute("PRAGMA user_version").get < VERSION:
-        db.execute(f"{TABLES_2} PRAGMA user_version={VERSION}")
+        db.execute(f"{TABLES_2} {TABLES_PEOPLE} PRAGMA user_version={VERSION}")
 
 
 def _note_loss(db: apsw.Connection, path: Path, mark: int | None) -> None:
@@ -257,7 +273,7 @@ def _note_loss(db: apsw.Connection, path: Path, mark: int | None) -> None:
 def open_for_reading(path: Path) -> apsw.Connection:
     """A read-only connection that never checkpoints; apsw.CantOpenError if there is no store yet."""
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    db.set_busy_timeout(4000)
+    db.set_busy_timeout(BUSY_MS)
     return db
 
 

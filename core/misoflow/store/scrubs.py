@@ -31,9 +31,14 @@ def deliveries(tx: Tx) -> list[int]:
     return [row for (row,) in tx.db.execute("SELECT delivery FROM scrubs ORDER BY delivery LIMIT 100")]
 
 
+def needless(tx: Tx, rows: list[int]) -> None:
+    """These deliveries hold nobody."""
+    tx.db.executemany("DELETE FROM scrubs WHERE delivery=?", [(row,) for row in rows])
+
+
 def forgotten(tx: Tx, instance: str, hashes: list[bytes]) -> set[bytes]:
     """Which of these events belong to somebody who was forgotten after they happened."""
-    row = tx.instances.id(tx.db, instance)
+    row = tx.instances.find(tx.db, instance)
     found = set()
     for digest in hashes:
         who, received = tx.db.execute(

@@ -106,7 +106,7 @@ def covered(tx: Tx, instance: str, stream: str) -> tuple[int, int] | None:
     """The range of a stream that jobs were made for, whatever became of their slices: [start, sure)."""
     row = tx.db.execute(
         "SELECT min(start), max(sure) FROM jobs WHERE instance=? AND stream=? AND purpose='history'",
-        (tx.instances.id(tx.db, instance), stream),
+        (tx.instances.find(tx.db, instance), stream),
     ).get
     return None if row[0] is None else row
 
@@ -116,14 +116,14 @@ def last_cursor(tx: Tx, instance: str, stream: str) -> str | None:
     cursor: str | None = tx.one(
         "SELECT slices.cursor FROM slices JOIN jobs ON jobs.id = job WHERE instance=? AND stream=?"
         " AND slices.state IN ('pulled', 'done') ORDER BY slices.id DESC LIMIT 1",
-        (tx.instances.id(tx.db, instance), stream),
+        (tx.instances.find(tx.db, instance), stream),
     )
     return cursor
 
 
 def reopen(tx: Tx, instance: str, stream: str) -> int:
     """Failed slices of a stream are tried again; returns how many."""
-    row = tx.instances.id(tx.db, instance)
+    row = tx.instances.find(tx.db, instance)
     jobs = "SELECT id FROM jobs WHERE instance=? AND stream=? AND state='failed'"
     tx.db.execute(
         f"UPDATE slices SET state={OPEN}, attempts=0, due=0 WHERE state='failed' AND job IN ({jobs})", (row, stream)
@@ -222,7 +222,7 @@ def stop_job(tx: Tx, number: int) -> None:
 
 def resume_jobs(tx: Tx, instance: str, stream: str) -> list[int]:
     """Stopped jobs of a stream are open again."""
-    row = tx.instances.id(tx.db, instance)
+    row = tx.instances.find(tx.db, instance)
     return [
         job
         for (job,) in list(

@@ -10,6 +10,7 @@ import zstandard
 
 from misoflow.vault import Vault
 
+PEOPLE_REMEMBERED = 200_000
 STATES = ("pending", "delivered", "skipped", "suppressed", "erased", "dead")
 
 
@@ -22,7 +23,13 @@ class Names:
         self._ids: dict[str, int] = {}
         self._fresh: list[str] = []
 
+    def find(self, db: apsw.Connection, name: str) -> int:
+        """The id of a name, 0 where there is none yet: who only looks leaves no name behind."""
+        known = self._ids.get(name) or db.execute(self._select, (name,)).get
+        return known or 0
+
     def id(self, db: apsw.Connection, name: str) -> int:
+        """The id of a name, which gets one now if it has none."""
         known = self._ids.get(name)
         if known is None:
             known = db.execute(self._select, (name,)).get
@@ -32,12 +39,49 @@ class Names:
             self._ids[name] = known
         return known
 
+    def drop(self, name: str) -> None:
+        """The name is another row's now, or nobody's."""
+        self._ids.pop(name, None)
+
     def commit(self) -> None:
         self._fresh.clear()
 
     def rollback(self) -> None:
         for name in self._fresh:
             self._ids.pop(name, None)
+        self._fresh.clear()
+
+
+Person = tuple[int, int, bytes]
+"""instance, Miso environment, keyed hash of the id."""
+
+
+class People:
+    """Whom the table of people holds already, as far as it is remembered: each event names somebody."""
+
+    def __init__(self) -> None:
+        self._known: set[Person] = set()
+        self._fresh: list[Person] = []
+
+    def is_new(self, person: Person) -> bool:
+        """Whether this person was not named before; from now on it was."""
+        if person in self._known:
+            return False
+        if len(self._known) >= PEOPLE_REMEMBERED:
+            self._known.clear()
+        self._known.add(person)
+        self._fresh.append(person)
+        return True
+
+    def clear(self) -> None:
+        """Know nobody: the number of an instance may be given again."""
+        self._known.clear()
+
+    def commit(self) -> None:
+        self._fresh.clear()
+
+    def rollback(self) -> None:
+        self._known.difference_update(self._fresh)
         self._fresh.clear()
 
 
@@ -50,6 +94,7 @@ class Tx:
         self.instances = Names("instances", "name")
         self.envs = Names("envs", "name")
         self.words = Names("words", "word")
+        self.people = People()
         self._deltas: Counter[tuple[int, str]] = Counter()
         self._changes = 0
         self._squeeze = zstandard.ZstdCompressor(level=1)
@@ -72,14 +117,14 @@ class Tx:
         if self.db.total_changes() != self._changes:
             commits = self.one("UPDATE meta SET value=value+1 WHERE name='commits' RETURNING value")
         self.db.execute("COMMIT")
-        for names in (self.instances, self.envs, self.words):
+        for names in (self.instances, self.envs, self.words, self.people):
             names.commit()
         return commits
 
     def rollback(self) -> None:
         if self.db.in_transaction:
             self.db.execute("ROLLBACK")
-        for names in (self.instances, self.envs, self.words):
+        for names in (self.instances, self.envs, self.words, self.people):
             names.rollback()
 
     def count(self, instance: int, state: str, n: int = 1) -> None:

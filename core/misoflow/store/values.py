@@ -127,6 +127,8 @@ class Outcome(Struct):
     pulls: list[Pull] = []
     agreed: bool = False
     """A person tries this one event again, and so agrees to what it asks for."""
+    people: list[tuple[bytes, str, str]] = []
+    """(keyed hash, "u" or "a", id) of everybody whom an install's event names to Miso."""
 
 
 @dataclass(slots=True)
@@ -224,7 +226,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the inbox's owner needs of the store: which deliveries are used up, which to rewrite."""
+    """What the inbox's owner needs of the store: which deliveries are used up, which to rewrite or to blank."""
 
     done_before: int
     rewrites: list[tuple[int, bytes]]
+    erasures: list[tuple[int, str, int]] = field(default_factory=list)
+    """(number, instance, last delivery) of installs that are erased."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from misoflow.cli.explaining import explain_event
 from misoflow.connector import Connector, Event
-from misoflow.effects import Latest, Merge, Once, Skip
+from misoflow.effects import Group, Known, Latest, Merge, Once, Skip
 from misoflow.encode import encode
 
 SECONDS = 0.2
@@ -42,8 +42,11 @@ def summary(reporter: Any) -> None:
 
 def _encoded(output: Any) -> None:
     match output:
-        case Once(record=record) | Latest(record=record) | Merge(part=record):
+        case Once(record=record) | Latest(record=record) | Merge(part=record) | Known(record=record):
             encode(record, late=True)
+        case Group(records=records):
+            for record in records:
+                encode(record)
         case Skip():
             pass
         case _ if hasattr(output, "__struct_fields__"):
