@@ -11,6 +11,7 @@ const seen = { trouble: [] };
 async function open({ executable, width, height, scheme }) {
   seen.browser ??= await chromium.launch({ executablePath: executable, args: ["--no-sandbox", "--disable-gpu"] });
   await seen.context?.close();
+  seen.trouble = [];
   seen.context = await seen.browser.newContext({ viewport: { width, height }, colorScheme: scheme });
   seen.page = await seen.context.newPage();
   seen.page.setDefaultTimeout(30 * SECONDS);

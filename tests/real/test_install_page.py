@@ -58,9 +58,8 @@ def standing(state: str) -> Standing | None:
         case "degraded":
             return Standing("degraded", **known, streams=(*DONE[:2], Pulling("customers", "off")), problems=MISSING)
         case "failed":
-            return Standing(
-                "failed", SHOP, "The code of the click was used already.", "Click Install again in Shopify."
-            )
+            reason = "The code of the click was used already."
+            return Standing("failed", SHOP, reason, "Click Install again in Shopify.", asked=now_ms())
         case _:
             return Standing("uninstalled", SHOP, "The app was uninstalled.", counts=COUNTS, asked=now_ms())
 

@@ -424,6 +424,8 @@ def test_why_it_failed_and_what_to_do(app: Any, standings: dict[str, Any]) -> No
     assert "The code was refused." in text
     assert "What to do: Install it again." in text
     assert "<table" not in text  # there is nothing to count
+    standings[f"shop/{SHOP}"] = live(state="uninstalled", reason="the app was uninstalled")
+    assert b"What is missing" not in page_of(app).body
 
 
 def test_no_text_from_elsewhere_becomes_markup(app: Any, standings: dict[str, Any]) -> None:

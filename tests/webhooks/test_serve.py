@@ -42,7 +42,9 @@ class Open(Connector):
 
 routes.load_connector = lambda name: Open
 web = SimpleNamespace(connector="open", config=Config(), origins=(), limits=SimpleNamespace(per_second=None))
-engine = SimpleNamespace(key="k" * 40, old_key=None, inbox_max_bytes=1 << 30, retention_days=7)
+engine = SimpleNamespace(
+    key="k" * 40, old_key=None, inbox_max_bytes=1 << 30, retention_days=7, trusted_proxies=(), public_url=None
+)
 settings = SimpleNamespace(data=Path(sys.argv[1]), engine=engine, instances={"web": web}, broken={}, miso={})
 sys.exit(run(settings, host="127.0.0.1", port=0, admin_port=0, ready=lambda *urls: print(*urls, flush=True)))
 """

@@ -98,7 +98,8 @@ def view(standing: Standing | None, tenant: str, now_ms: int) -> View:
 
 def _problems(standing: Standing) -> list[tuple[str, str, str]]:
     found = [(one.level, sentence(one.text), one.fix) for one in standing.problems]
-    if standing.reason and not any(sentence(standing.reason) == text for _, text, _ in found):
+    told = any(sentence(standing.reason) == text for _, text, _ in found)
+    if standing.reason and not told and standing.state != "uninstalled":  # that is what its title says
         found.insert(0, ("fail", sentence(standing.reason), standing.fix))
     missing = standing.counts.get("accepted", 0) - sum(standing.counts.get(state, 0) for state in COUNTS)
     if missing:
