@@ -14,9 +14,8 @@ from misoflow_sandbox.shopify.cost import Cost
 
 from tests.sandbox.shopify_calls import START, AppClient
 
-WORLD = ShopifyWorld(
-    shops=(ShopSpec(most_variants=2048), ShopSpec(domain="yen.myshopify.com", currency="JPY")), start=START
-)
+WORLD = ShopifyWorld(shops=(ShopSpec(), ShopSpec(domain="yen.myshopify.com", currency="JPY")), start=START)
+LARGE = ShopifyWorld(shops=(ShopSpec(products=2, orders=0, most_variants=2048),), start=START)
 SCOPES = ["read_products", "read_inventory", "read_publications", "read_orders", "read_customers", "write_pixels"]
 PIXEL = (
     "mutation($s: JSON!) { webPixelCreate(webPixel: {settings: $s}) { webPixel { id settings } userErrors { code } } }"
@@ -143,17 +142,19 @@ def test_pages_must_be_asked_for_rightly(app: AppClient, arguments: str) -> None
     assert "errors" in app.raw(f"{{ products{arguments} {{ nodes {{ id }} }} }}").json()
 
 
-def test_all_variants_of_a_large_product_come_in_two_pages(app: AppClient) -> None:
-    id_ = f"gid://shopify/Product/{list(app.shop.products)[1].id}"
-    query = """query($id: ID!, $a: String) { product(id: $id) { variantsCount { count }
-      variants(first: 2000, after: $a) {
-      nodes { id price inventoryItem { unitCost { amount } } selectedOptions { name value } }
-      pageInfo { hasNextPage endCursor } } } }"""
-    first = app(query, id=id_)["product"]
-    second = app(query, id=id_, a=first["variants"]["pageInfo"]["endCursor"])["product"]
-    found = {one["id"] for one in first["variants"]["nodes"] + second["variants"]["nodes"]}
-    assert len(found) == first["variantsCount"]["count"] == 2048
-    assert second["variants"]["pageInfo"]["hasNextPage"] is False
+def test_all_variants_of_a_large_product_come_in_two_pages() -> None:
+    with shopify_thread(LARGE, Options(speed=0)) as shopify:
+        app = AppClient(shopify)
+        id_ = f"gid://shopify/Product/{list(app.shop.products)[1].id}"
+        query = """query($id: ID!, $a: String) { product(id: $id) { variantsCount { count }
+          variants(first: 2000, after: $a) {
+          nodes { id price inventoryItem { unitCost { amount } } selectedOptions { name value } }
+          pageInfo { hasNextPage endCursor } } } }"""
+        first = app(query, id=id_)["product"]
+        second = app(query, id=id_, a=first["variants"]["pageInfo"]["endCursor"])["product"]
+        found = {one["id"] for one in first["variants"]["nodes"] + second["variants"]["nodes"]}
+        assert len(found) == first["variantsCount"]["count"] == 2048
+        assert second["variants"]["pageInfo"]["hasNextPage"] is False
 
 
 def test_searches_narrow_by_time_and_state(shopify: ShopifySandbox, app: AppClient) -> None:
