@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from misoflow import Event, Reject, Request
 
 from misoflow_shopify import rest
-from misoflow_shopify.fields import Json, id_of, mapping, moment_of, ms_of, time_of
+from misoflow_shopify.fields import Json, id_of, mapping, moment_of, ms_of, order_state_id, time_of
 from misoflow_shopify.signature import header, shop_of, topic_of
 
 MOST_ID = 200
@@ -95,10 +95,9 @@ def _says(topic: str) -> Split:
 def _order(delivery: Delivery) -> list[Event]:
     """What was bought, once; and how it stands, whenever that changed."""
     data = rest.order(delivery.shop, delivery.body)
-    version = data["updated_at"] or delivery.id
     return [
         Event(f"order/{data['id']}", "order", data),
-        Event(f"order_state/{data['id']}@{version}", "order_state", data),
+        Event(order_state_id(data, delivery.id), "order_state", data),
     ]
 
 

@@ -128,3 +128,14 @@ def token_of(value: Any) -> str | None:
 def hashed(shop: str, token: str) -> str:
     """What stands for a cart's token outside: who holds the token itself can open the cart."""
     return hashlib.blake2b(f"{shop}\0{token}".encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def order_state_id(data: Json, otherwise: str = "") -> str:
+    """The event id of how a neutral order stands: the same however it came, another one whenever that changed.
+
+    ``updated_at`` has seconds, in which an order can be refunded and cancelled, so what was taken back counts too.
+    ``otherwise`` stands for it where it is null.
+    """
+    units = sum(line["quantity"] or 0 for refund in data["refunds"] for line in refund["lines"])
+    taken = f"{units or ''}{'c' if data['cancelled_at'] else ''}"
+    return f"order_state/{data['id']}@{data['updated_at'] or otherwise}" + (f"/{taken}" if taken else "")

@@ -12,6 +12,7 @@ from typing import Any
 from misoflow import Event
 
 from misoflow_shopify.config import ShopifyConfig
+from misoflow_shopify.fields import order_state_id
 
 Json = dict[str, Any]
 ANONYMOUS = "_miso_anon"
@@ -148,7 +149,7 @@ def order(node: Json, lines: Iterable[Json], refunds: Iterable[tuple[Json, list[
     }
     return [
         Event(f"order/{number}", "order", data),
-        Event(f"order_state/{number}@{node.get('updatedAt')}", "order_state", data),
+        Event(order_state_id(data), "order_state", data),
     ]
 
 

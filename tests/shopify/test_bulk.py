@@ -192,10 +192,10 @@ async def test_orders_come_with_their_states_and_refunds() -> None:
     assert sorted(found) == [
         "order/1",
         "order/2",
-        "order_state/1@2026-12-01T10:00:00Z",
+        "order_state/1@2026-12-01T10:00:00Z/1",
         "order_state/2@2026-12-01T10:00:00Z",
     ]
-    assert found.index("order/1") < found.index("order_state/1@2026-12-01T10:00:00Z")
+    assert found.index("order/1") < found.index("order_state/1@2026-12-01T10:00:00Z/1")
     data = next(event.data for page in pages for event in page.events if event.id == "order/1")
     assert data["refunds"] == [
         {"id": "8", "created_at": "2026-12-02T10:00:00Z", "lines": [{"line": "11", "quantity": 1}]}

@@ -233,7 +233,7 @@ def test_an_order_by_webhook_is_neutral() -> None:
     first, second = split(webhook("orders/updated", rest_order()))
     assert (first.id, second.id) == (
         "order/820982911946154508",
-        "order_state/820982911946154508@2026-11-20T10:00:09Z",
+        "order_state/820982911946154508@2026-11-20T10:00:09Z/1",
     )
     assert first.data == second.data
     assert first.data == {
@@ -258,6 +258,12 @@ def test_an_order_by_webhook_is_neutral() -> None:
         ],
         "refunds": [{"id": "5", "created_at": "2026-11-20T11:00:00Z", "lines": [{"line": "9", "quantity": 1}]}],
     }
+
+
+def test_two_states_of_one_second_are_two_events() -> None:
+    """Else the later one would be taken for a repeat, and by no channel be heard of again."""
+    states = [rest_order(refunds=[]), rest_order(), rest_order(cancelled_at="2026-11-20T05:00:09-05:00")]
+    assert len({split(webhook("orders/updated", state))[1].id for state in states}) == 3
 
 
 def test_the_visitor_comes_from_the_orders_attributes() -> None:

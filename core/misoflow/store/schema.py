@@ -150,6 +150,11 @@ CREATE TABLE kv(
 """As version 1 made them; what came since stands below, so that a new file and a migrated one are the same."""
 
 TABLES_2 = """
+CREATE TABLE installs(
+    instance INTEGER PRIMARY KEY, state TEXT NOT NULL, grant BLOB, asked INTEGER NOT NULL, installed INTEGER,
+    due INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0, reason TEXT, fix TEXT, ended INTEGER,
+    started INTEGER NOT NULL DEFAULT 0, problems TEXT NOT NULL DEFAULT '[]', without TEXT NOT NULL DEFAULT '[]');
+CREATE INDEX installs_due ON installs(due) WHERE state IN ('connecting', 'installed', 'leaving');
 ALTER TABLE events ADD COLUMN reached INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE late_keys(
     key BLOB NOT NULL, late INTEGER NOT NULL, field TEXT NOT NULL, place INTEGER NOT NULL,

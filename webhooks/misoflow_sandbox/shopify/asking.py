@@ -74,7 +74,7 @@ Field = Callable[[Asked, Any, Mapping[str, Any]], Any]
 Fields = dict[str, Field]
 
 NEEDED = {
-    **{f"QueryRoot.{one}": "read_orders" for one in ("order", "orders", "ordersCount")},
+    **{f"QueryRoot.{one}": "read_orders" for one in ("order", "orders", "ordersCount", "refund")},
     **{f"QueryRoot.{one}": "read_customers" for one in ("customer", "customers", "customersCount")},
     **{f"QueryRoot.{one}": "read_products" for one in ("product", "products", "productVariant", "productsCount")},
     **{f"QueryRoot.{one}": "read_products" for one in ("collection", "collections")},

@@ -95,6 +95,7 @@ class Operations:
         self.base = ""
         """URL below which the files are."""
         self._lock = threading.RLock()
+        self._closed = False
 
     def run(self, asked: Asked, query: str, *, group: bool) -> dict[str, Any]:
         """bulkOperationRunQuery."""
@@ -200,8 +201,10 @@ class Operations:
                 self._fill(one, file, found)
             except GraphQLError:
                 one.denied = True
-        one.size = one.path.stat().st_size
+            one.size = file.tell()
         one.written = True
+        if self._closed:
+            one.path.unlink(missing_ok=True)
 
     def _fill(self, one: Operation, file: IO[bytes], found: Iterator[Line]) -> None:
         rule, raw, again = one.rule, b"", 0
@@ -220,7 +223,8 @@ class Operations:
             one.objects += 1
             file.write(b'{"id":"gid://shopify/ProductVariant/%d","__parentId":"gid://shopify/Product/1"}\n' % n)
         if rule.truncate:
-            file.truncate(max(0, file.tell() - len(raw) // 2))
+            file.seek(file.tell() - len(raw) // 2)
+            file.truncate()
 
     def link(self, one: Operation) -> str:
         """A signed link to the file, good from the end of the operation for a while."""
@@ -235,12 +239,13 @@ class Operations:
         one = self.all.get(int(number)) if number.isdecimal() else None
         if one is None or one.path is None or not until.isdecimal():
             return 404
-        if query.get("Signature") != proofs.link_mac(number, int(until), "links"):
+        if not proofs.equal(query.get("Signature", ""), proofs.link_mac(number, int(until), "links")):
             return 403
         return one.path if self.shop.clock.now() < int(until) else 400
 
     def close(self) -> None:
-        """Remove the files."""
+        """Remove the files, those under way when they are done."""
+        self._closed = True
         for one in self.all.values():
             if one.path is not None:
                 one.path.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from misoflow_sandbox.shopify.entities import Entities
 from misoflow_sandbox.shopify.things import Collection, Metafield, Product, Variant
-from misoflow_sandbox.shopify.world import DECIMALS, ShopSpec, combinations, mixed, money, spread
+from misoflow_sandbox.shopify.world import DECIMALS, ShopSpec, mixed, money, pair, spread
 
 FIRST_PRODUCT = 7_000_000_000_001
 FIRST_VARIANT = 42_000_000_000_000
@@ -45,8 +45,8 @@ class Catalog:
         """The n-th, as it was at the start."""
         spec, dice, created = self.spec, mixed(self.spec.seed, number), self.created(number)
         kind = number % 20 if spec.traps else 0
-        title = f"{ADJECTIVES[dice % 7]} {NOUNS[dice // 7 % 8]} {number}"
-        options = ["Title"] if number % 4 == 0 or kind == GIFT_CARD else _option_names(number, spec)
+        title = self.title(number)
+        options = ["Title"] if self.single(number) else _option_names(number, spec)
         bare = kind == BARE
         manual = [FIRST_COLLECTION + 2 * n for n in range((spec.collections + 1) // 2) if (number + n) % 3 == 0]
         updated = min(self._now, created + dice % (5 * DAY_MS)) // 1000 * 1000
@@ -66,22 +66,38 @@ class Catalog:
             tags=[] if bare else sorted({TAGS[dice % 5], TAGS[dice // 5 % 5]}),
             image=None if bare else f"https://cdn.shopify.com/s/files/1/0001/products/{number}.jpg?v=1",
             category=None if bare else CATEGORIES[dice % 3],
-            gift_card=kind == GIFT_CARD,
+            gift_card=self.gift_card(number),
             options=options,
             metafields=[] if bare else _metafields(number, dice),
             collections=manual,
-            variants=self._variants(number, options, created),
+            variants=self._variants(number),
         )
 
-    def _variants(self, number: int, options: list[str], created: int) -> list[Variant]:
-        if len(options) == 1:
-            return [self._variant(number, 0, ["Default Title"], created)]
-        count = self.spec.most_variants if number == 1 and self.spec.most_variants else self.spec.variants
-        pairs = enumerate(combinations(count))
-        return [self._variant(number, n, [_label(SIZES, a), _label(COLORS, b)], created) for n, (a, b) in pairs]
+    def title(self, number: int) -> str:
+        dice = mixed(self.spec.seed, number)
+        return f"{ADJECTIVES[dice % 7]} {NOUNS[dice // 7 % 8]} {number}"
 
-    def _variant(self, number: int, n: int, values: list[str], created: int) -> Variant:
+    def gift_card(self, number: int) -> bool:
+        return self.spec.traps and number % 20 == GIFT_CARD
+
+    def single(self, number: int) -> bool:
+        """Whether a product has its default variant only."""
+        return number % 4 == 0 or self.gift_card(number)
+
+    def count(self, number: int) -> int:
+        """Of its variants."""
+        most = self.spec.most_variants if number == 1 and self.spec.most_variants else self.spec.variants
+        return 1 if self.single(number) else most
+
+    def _variants(self, number: int) -> list[Variant]:
+        return [self.variant(number, n) for n in range(self.count(number))]
+
+    def variant(self, number: int, n: int) -> Variant:
+        """The n-th variant of a product, as it was at the start."""
         spec, dice = self.spec, mixed(self.spec.seed, number * MOST_VARIANTS + n, 1)
+        created = self.created(number)
+        a, b = pair(n, self.count(number))
+        values = ["Default Title"] if self.single(number) else [_label(SIZES, a), _label(COLORS, b)]
         price = (999 + dice % 9000) * (100 if DECIMALS.get(spec.currency) == 0 else 1)
         before = (None, money(price + price // 4, spec.currency), "0.00", money(price // 2, spec.currency), None)
         return Variant(

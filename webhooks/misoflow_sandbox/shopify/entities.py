@@ -13,6 +13,8 @@ from typing import Generic, Protocol, TypeVar
 LAG_MS = 10 * 86_400_000
 """No computed thing was updated later than this after its creation, so a range of updates is a range of creations."""
 FOREVER = 1 << 62
+RECENT = 2048
+"""Computed things that are held for the next who asks, since orders name the same products again and again."""
 
 
 class Thing(Protocol):
@@ -33,6 +35,7 @@ class Entities(Generic[T]):
         self._first, self._step, self._base = first, step, base
         self._make, self._created = make, created
         self._kept: dict[int, T] = {}
+        self._recent: dict[int, T] = {}
         self._gone: set[int] = set()
         self._next = base
 
@@ -52,13 +55,22 @@ class Entities(Generic[T]):
         number = self.number(id_)
         if number is None or number in self._gone:
             return None
-        return self._kept.get(number) or self._make(number)
+        return self._kept.get(number) or self._computed(number)
+
+    def _computed(self, number: int) -> T:
+        found = self._recent.get(number)
+        if found is None:
+            if len(self._recent) >= RECENT:
+                self._recent = {}
+            found = self._recent[number] = self._make(number)
+        return found
 
     def keep(self, id_: int) -> T:
         """A thing to change. Raises KeyError."""
         number, found = self.number(id_), self.get(id_)
         if number is None or found is None:
             raise KeyError(id_)
+        self._recent.pop(number, None)
         return self._kept.setdefault(number, found)
 
     def next_id(self) -> int:

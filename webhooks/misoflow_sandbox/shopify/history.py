@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from misoflow_sandbox.shopify.catalog import DAY_MS, Catalog
+from misoflow_sandbox.shopify.catalog import DAY_MS, FIRST_PRODUCT, Catalog
 from misoflow_sandbox.shopify.entities import Entities
 from misoflow_sandbox.shopify.things import Customer, Line, Order, Refund, RefundLine
 from misoflow_sandbox.shopify.world import ShopSpec, cents, mixed, money, spread
@@ -15,6 +15,8 @@ MOST_LINES = 256
 """Ids of lines and of refunds per order."""
 GUEST, TEST, CANCELLED, REFUNDED, MONEY_ONLY, CUSTOM, NO_CART, POS, PLAN = 4, 7, 11, 3, 13, 5, 8, 19, 2
 """Of every twenty orders."""
+POPULAR = 1000
+"""Products that nine of ten lines are of."""
 PROVINCES = {"US": ("NY", "New York"), "CA": ("ON", "Toronto"), "DE": (None, "Berlin"), "JP": ("JP-13", "Tokyo")}
 
 
@@ -106,20 +108,21 @@ class History:
 
     def _line(self, number: int, n: int) -> Line:
         dice = mixed(self.spec.seed, number * MOST_LINES + n, 3)
-        product = self.catalog.product(dice % self.spec.products)
-        variant = product.variants[dice // 7 % len(product.variants)]
+        popular = min(self.spec.products, POPULAR) if dice % 10 else self.spec.products
+        product = dice // 10 % popular
+        variant = self.catalog.variant(product, dice // 7 % self.catalog.count(product))
         price = cents(variant.price)
         return Line(
             id=line_id(FIRST_ORDER + number, n),
             variant=variant.id,
-            product=product.id,
-            title=product.title,
+            product=FIRST_PRODUCT + product,
+            title=self.catalog.title(product),
             variant_title=variant.title,
             sku=variant.sku,
             quantity=1 + dice % 3,
             price=variant.price,
             discount=money(price // 10, self.spec.currency) if dice % 6 == 0 else money(0, self.spec.currency),
-            gift_card=product.gift_card,
+            gift_card=self.catalog.gift_card(product),
         )
 
     def _undo(self, order: Order, kind: int) -> None:
@@ -144,6 +147,10 @@ def line_id(order: int, n: int) -> int:
 def refund_id(order: Order) -> int:
     """Of the next refund of an order."""
     return FIRST_REFUND + (order.id - FIRST_ORDER) * MOST_LINES + len(order.refunds)
+
+
+def order_of_refund(refund: int) -> int:
+    return FIRST_ORDER + (refund - FIRST_REFUND) // MOST_LINES
 
 
 def unit(order: Order, line: int) -> int:

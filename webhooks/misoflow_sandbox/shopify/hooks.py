@@ -19,7 +19,8 @@ from misoflow_sandbox.shopify.shop import Shop, Subscription
 from misoflow_sandbox.shopify.state import COMPLIANCE, App, Clock, Options, iso
 
 FAILURES = 8
-"""A shop's own subscription is deleted after so many deliveries in a row that failed."""
+"""A shop's own subscription is deleted after so many attempts in a row that failed.
+https://shopify.dev/docs/apps/build/webhooks/troubleshooting-webhooks"""
 TOPIC_SCOPES = {
     **dict.fromkeys(("orders", "refunds", "carts", "checkouts"), "read_orders"),
     **dict.fromkeys(("products", "collections"), "read_products"),
@@ -212,8 +213,7 @@ class Hooks:
             given.state = "failed"
         else:
             given.due = self.clock.now() + round(self._pause(len(given.statuses)) * 1000)
-        if good or given.state == "failed":
-            self._count(given, shops.get(given.shop), good=good)
+        self._count(given, shops.get(given.shop), good=good)
 
     def _pause(self, attempts: int) -> float:
         """Seconds: https://shopify.dev/changelog/updates-to-webhook-retry-mechanism"""

@@ -160,11 +160,19 @@ def _fields(given: SelectionSetNode | None) -> list[FieldNode]:
 
 def lines(asked: Asked, selection: Selection) -> Iterator[Line]:
     """All lines, children right after their parent. Raises GraphQLError for a scope that is missing."""
+    _refuse(asked, selection)
     for _, step in selection.steps:
-        refuse_without_scope(asked, step.parent, step.field)
         for node in FIELDS[step.parent][step.field](asked, None, step.arguments):
             assert step.inner is not None
             yield from _node(asked, step.inner, node, None)
+
+
+def _refuse(asked: Asked, selection: Selection) -> None:
+    """Once for all rows. Raises GraphQLError."""
+    for _, step in selection.steps:
+        refuse_without_scope(asked, step.parent, step.field)
+        if step.inner is not None:
+            _refuse(asked, step.inner)
 
 
 def _node(asked: Asked, selection: Selection, node: Any, parent: str | None) -> Iterator[Line]:
@@ -192,7 +200,6 @@ def _object(asked: Asked, selection: Selection, value: Any, children: list[tuple
         if step.field == "__typename":
             data[step.name] = type_
             continue
-        refuse_without_scope(asked, type_, step.field)
         read = table.get(step.field)
         found = value[step.field] if read is None else read(asked, value, step.arguments)
         if step.connection:

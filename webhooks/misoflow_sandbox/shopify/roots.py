@@ -11,10 +11,11 @@ from typing import Any
 from graphql import GraphQLError
 
 from misoflow_sandbox.shopify import listing
-from misoflow_sandbox.shopify.asking import Asked, Fields, ItemOf, gid, number_of, refuse_without_scope
+from misoflow_sandbox.shopify.asking import Asked, Fields, ItemOf, RefundOf, gid, number_of, refuse_without_scope
 from misoflow_sandbox.shopify.catalog_fields import of_product, of_variant
 from misoflow_sandbox.shopify.connections import Connection, numbered
 from misoflow_sandbox.shopify.fields import FIELDS
+from misoflow_sandbox.shopify.history import order_of_refund
 from misoflow_sandbox.shopify.order_fields import seen
 from misoflow_sandbox.shopify.shop import Pixel, Subscription
 
@@ -29,6 +30,12 @@ def _by_id(kind: str, get: Callable[[Asked, int], Any]) -> Callable[[Asked, Any,
 def _item(asked: Asked, id_: int) -> ItemOf | None:
     found = asked.shop.item(id_)
     return None if found is None else ItemOf(*found)
+
+
+def _refund(asked: Asked, id_: int) -> RefundOf | None:
+    order = seen(asked, asked.shop.orders.get(order_of_refund(id_)))
+    found = [one for one in order.refunds if one.id == id_] if order else []
+    return RefundOf(order, found[0]) if order and found else None
 
 
 def _pixel(asked: Asked, thing: Any, arguments: Arguments) -> Pixel:
@@ -78,6 +85,7 @@ NODES = {
     "InventoryItem": "inventoryItem",
     "Order": "order",
     "Customer": "customer",
+    "Refund": "refund",
     "Collection": "collection",
     "BulkOperation": "bulkOperation",
     "WebPixel": "webPixel",
@@ -113,6 +121,7 @@ QUERIES: Fields = {
     "publications": lambda asked, thing, arguments: numbered(
         [{"id": gid("Publication", 1), "name": "Online Store", "autoPublish": True}]
     ),
+    "refund": _by_id("Refund", _refund),
     "shop": lambda asked, thing, arguments: asked.shop,
     "shopLocales": lambda asked, thing, arguments: [
         {

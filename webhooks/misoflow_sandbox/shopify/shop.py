@@ -20,7 +20,7 @@ ALL_ORDERS_MS = 60 * 86_400_000
 
 
 class Subscription(Struct, kw_only=True):
-    """To a topic of one shop, made by ``webhookSubscriptionCreate``. ``failures``: deliveries in a row that failed."""
+    """To a topic of one shop, made by ``webhookSubscriptionCreate``. ``failures``: attempts in a row that failed."""
 
     id: int
     topic: str

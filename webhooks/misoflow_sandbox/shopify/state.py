@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -119,6 +120,7 @@ class Clock:
         self._then += round(seconds * 1000)
 
 
+@lru_cache(4096)
 def iso(ms: int) -> str:
     """As GraphQL gives a DateTime."""
     return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

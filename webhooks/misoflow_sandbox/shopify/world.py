@@ -5,8 +5,6 @@ https://shopify.dev/docs/api/admin-graphql
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from msgspec import Struct
 
 SCOPES = (
@@ -83,8 +81,6 @@ def cents(text: str) -> int:
     return int(whole) * 100 + int((part + "00")[:2])
 
 
-def combinations(count: int) -> Iterator[tuple[int, int]]:
-    """Pairs of a size and a colour, as many as wanted."""
-    wide = max(1, min(64, int(count**0.5)))
-    for number in range(count):
-        yield number // wide, number % wide
+def pair(n: int, count: int) -> tuple[int, int]:
+    """The n-th pair of a size and a colour, of so many."""
+    return divmod(n, max(1, min(64, int(count**0.5))))
