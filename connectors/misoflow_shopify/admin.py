@@ -80,17 +80,19 @@ class Admin:
         self._link = link
         self._tokens = tokens
         self._bucket = Bucket()
+        self._shop = ""
         self.answered = ""
         """The version that answered, where it is another one than was asked for."""
 
     async def shop(self) -> str:
         """The shop's domain. Halt before the install."""
-        shop = self._link.config.shop
-        if shop is None:
+        shop = self._link.config.shop or self._shop  # an instance is of one shop for ever
+        if not shop:
             saved = await self._link.remembered("tokens", dict[str, Any])
             shop = "" if saved is None else saved.get("shop", "")
         if not is_shop(shop):
             raise Halt("the shop is not connected", "open the app in the shop's admin")
+        self._shop = shop
         return shop
 
     async def query(self, text: str, variables: Json | None = None, *, patience: float = PATIENCE) -> Json:

@@ -23,7 +23,7 @@ SOON = 300.0
 """Seconds before its end at which a token is renewed."""
 IDLE = 30 * 86_400.0
 """A refresh token ends after 90 days without use, so each is used at least that often."""
-CLAIM_SECONDS = 60.0
+CLAIM_SECONDS = 90.0
 """Longer than a call may take: then whoever renews has crashed."""
 LOOK_SECONDS = 0.2
 TOKENS = "tokens"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,15 +20,17 @@ SCOPES = "read_products,read_inventory,read_publications,read_orders,read_custom
 
 
 class MemoryState:
-    """The state of one instance, shared by whoever gets it."""
+    """The state of one instance, shared by whoever gets it; others have their turn before each access."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
 
     async def get(self, name: str) -> bytes | None:
+        await asyncio.sleep(0)
         return self.values.get(name)
 
     async def put(self, name: str, value: bytes | None, *, expected: bytes | None) -> bool:
+        await asyncio.sleep(0)
         if self.values.get(name) != expected:
             return False
         if value is None:

@@ -290,6 +290,7 @@ async def test_26_what_failed_is_begun_anew_and_counts_as_an_attempt(status: str
             await pulled(made)
         assert caught.value.after is None  # the engine counts it, and halves the window
         assert bulks.started == attempt
+        assert made.state.values.keys() == {"tokens"}  # type: ignore[attr-defined]
     bulks.change = {}
     assert len(ids(await pulled(made))) == 2
 
@@ -376,19 +377,22 @@ class Breaking(httpx.AsyncByteStream):
         raise httpx.RemoteProtocolError("peer closed")
 
 
-async def test_a_lost_connection_is_taken_up_where_it_broke() -> None:
+@pytest.mark.parametrize("ranges", [True, False])
+async def test_a_lost_connection_is_taken_up_where_it_broke(ranges: bool) -> None:
+    """Also where the host gives the whole file again."""
     bulks, made = await shop_with([line for number in range(1, 400) for line in order(number)])
     starts: list[int] = []
 
     async def call(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             return await bulks.shop(request)
+        starts.append(len(bulks.data) - len(bulks.file(request).content))
+        if not ranges:
+            request.headers.pop("range", None)
         found = bulks.file(request)
-        starts.append(len(bulks.data) - len(found.content))
-        half = found.content[: len(found.content) // 2]
-        return httpx.Response(
-            found.status_code, stream=Breaking(half) if len(starts) < 4 else httpx.ByteStream(found.content)
-        )
+        some = found.content[: starts[-1] * (not ranges) + 20_000 * len(starts)]
+        body = Breaking(some) if len(starts) < 4 else httpx.ByteStream(found.content)
+        return httpx.Response(found.status_code, stream=body)
 
     made.http._client._transport = httpx.MockTransport(call)
     assert len(ids(await pulled(made))) == 2 * 399
@@ -421,6 +425,15 @@ async def test_30_broken_off_anywhere_it_goes_on_without_loss(part: Slice, monke
         if stop < pages:  # after the last page there is nothing to go on with
             assert sorted(found + ids(rest)) == expected
             assert bulks.started == 1
+
+
+@pytest.mark.parametrize("part", [ORDERS, CATALOG])
+async def test_30_a_cursor_of_another_operation_is_no_place_in_this_one(part: Slice) -> None:
+    lines = [line for number in (1, 2) for line in (order if part is ORDERS else product)(number)]
+    _, made = await shop_with(lines)
+    stale = Slice(part.stream, part.start, part.end, '{"op":"gid://shopify/BulkOperation/77","row":1}')
+    found = [event.data["id"] for page in await pulled(made, stale) for event in page.events if "id" in event.data]
+    assert {"1", "2"} <= set(found)
 
 
 async def test_07_a_token_that_is_revoked_meanwhile_loses_no_operation() -> None:

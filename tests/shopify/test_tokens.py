@@ -48,7 +48,6 @@ async def test_04_eight_at_once_make_one_call_and_get_the_same_token() -> None:
     shop, state, clock = FakeShop(), MemoryState(), Clock()
     first = await connected(shop, state, clock)
     clock.at += 3590
-    answer = shop.tokens
 
     async def slowly(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("access_token"):
@@ -56,7 +55,6 @@ async def test_04_eight_at_once_make_one_call_and_get_the_same_token() -> None:
                 await asyncio.sleep(0)
         return await shop(request)
 
-    shop.tokens = answer
     processes = [first, *(connector(shop, state, clock) for _ in range(7))]
     for one in processes:
         one.http._client._transport = httpx.MockTransport(slowly)
