@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+from misoflow.connector import Event
+from misoflow.control import call
 from misoflow.errors import Reject, Retry
 from misoflow.status import dead_letters
 
@@ -89,7 +93,17 @@ async def test_a_known_record_may_wait_for_its_identity_too(tmp_path: Path) -> N
         assert [one["anonymous_id"] for one in s.interactions()] == ["ann"]
 
 
-async def test_waiting_outlives_a_restart_and_ends_with_a_forget(tmp_path: Path) -> None:
+async def test_what_waits_to_be_known_is_erased_with_its_user(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        Toy.answers[:] = [Retry("busy", 600)]
+        await s.send(item("known", ps=["new"], ref="7", u="ann"))
+        await s.until(lambda: Toy.fetched != [])
+        await call(s.settings, "forget", users=["ann"])
+        assert s.counts() == {"accepted": 1, "erased": 1}
+        assert await s.engine.store.run(lambda tx: tx.one("SELECT count(*) FROM knowns")) == 0
+
+
+async def test_waiting_outlives_a_restart(tmp_path: Path) -> None:
     async with site(tmp_path) as s:
         Toy.answers[:] = [Retry("busy", 600)]
         await s.send(item("known", ps=["new"], ref="7"))
@@ -112,12 +126,23 @@ async def test_an_event_is_skipped_only_if_nothing_of_it_was_sent(tmp_path: Path
         assert [one["product_ids"] for one in s.interactions()] == [["p"]]
 
 
-async def test_an_event_that_was_skipped_lets_go_of_its_claims(tmp_path: Path) -> None:
+async def test_who_comes_while_the_product_is_read_waits_for_another_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    answers = [[], [catalogue("7", new="t")]]
+
+    async def fetch(connector: Toy, kind: str, ref: str) -> list[Event]:
+        reading.set()
+        await go_on.wait()
+        return [Event(one["id"], one["do"], one) for one in answers.pop(0)]
+
+    monkeypatch.setattr(Toy, "fetch", fetch)
     async with site(tmp_path) as s:
-        Toy.answers[:] = [[], [], []]
-        first = {"do": "once", "key": "k", "p": "p"}
-        known = item("known", ps=["x"], ref="1")
-        await s.send(item("several", of=[known]), item("several", of=[{**first, "key": "other"}, known]))
-        await s.settled(2)
-        await s.send(item(**first), item(**{**first, "key": "other"}))
-        assert await s.settled(4) == {"accepted": 4, "delivered": 2, "skipped": 2}
+        await s.send(item("known", ps=["new"], ref="7"))
+        await reading.wait()
+        await s.send(item("known", ps=["new"], ref="7"))
+        await s.until(lambda: len(s.last(9)) == 2)
+        go_on.set()
+        assert await s.settled(3) == {"accepted": 3, "delivered": 2, "skipped": 1}
+        assert len(s.interactions()) == 1

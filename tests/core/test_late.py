@@ -68,13 +68,24 @@ async def test_a_category_is_named_late_or_the_event_is_skipped(
 
 async def test_two_late_texts_of_a_record_wait_for_each_other(tmp_path: Path) -> None:
     async with site(tmp_path) as s:
-        await s.send(item("category", key="collection:1", who="cart"))
+        await s.send(item("category", key="collection:1", who=["cart"]))
         await waits(s, 1)
         await s.send(item("alias", key="cart", a="ann"))
         await s.until(lambda: s.counts() == {"accepted": 2, "delivered": 1, "pending": 1})
         await s.send(item("alias", key="collection:1", a="summer"))
         await s.settled(3)
         assert [(one["anonymous_id"], one["category"]) for one in s.interactions()] == [("ann", ["summer"])]
+
+
+async def test_what_counts_is_decided_when_the_record_goes(tmp_path: Path) -> None:
+    async with site(tmp_path) as s:
+        await s.send(item("category", key="collection:1", who=["cart", "checkout", "order"]))
+        await waits(s, 1)
+        for key in ("order", "cart", "checkout"):
+            await s.send(item("alias", key=key, a=f"by the {key}"))
+        await s.send(item("alias", key="collection:1", a="summer"))
+        await s.settled(5)
+        assert who(s) == ["by the cart"]
 
 
 async def test_an_alias_lets_go_of_a_record_in_a_chunk_with_others(tmp_path: Path) -> None:
@@ -152,3 +163,12 @@ async def test_a_dead_winner_of_once_lets_go_of_all_its_keys(tmp_path: Path) -> 
         assert await s.settled(1) == {"accepted": 1, "dead": 1}
         await s.send(item("once", key="line:1:a", p="a"))
         assert await s.settled(2) == {"accepted": 2, "delivered": 1, "dead": 1}
+
+
+async def test_an_event_that_was_skipped_lets_go_of_its_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("misoflow.store.late.SETTLE_MS", 100)
+    async with site(tmp_path) as s:
+        await s.send(item("category", key="collection:1", once="view"))
+        assert await s.settled(1) == {"accepted": 1, "skipped": 1}
+        await s.send(item("once", key="view"))
+        assert await s.settled(2) == {"accepted": 2, "delivered": 1, "skipped": 1}

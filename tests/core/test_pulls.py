@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from misoflow.connector import Event, Page, Slice, Stream
 from misoflow.control import call
-from misoflow.store import slices
+from misoflow.effects import Pull
+from misoflow.store import Store, pulls, slices
+from misoflow.vault import Vault
 
 from tests.core.site import Site, item, site
 from tests.core.toy import Toy
@@ -37,6 +39,33 @@ class Shop(Toy):
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     Shop.runs, Shop.gate = [], asyncio.Event()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path, Vault(b"k" * 32, None))
+    made.run_now(lambda tx: tx.instances.id(tx.db, "shop"))
+    yield made
+    made._db.close()
+
+
+def test_the_first_that_asks_decides_when_and_who_asks_for_it_sooner(store: Store) -> None:
+    store.run_now(pulls.ask, 1, Pull("catalog", after=10), 1000)
+    store.run_now(pulls.ask, 1, Pull("catalog", after=10), 5000)
+    assert store.run_now(pulls.due, 10_999) == []
+    assert [one.stream for one in store.run_now(pulls.due, 11_000)] == ["catalog"]
+    store.run_now(pulls.ask, 1, Pull("catalog", after=1), 6000)
+    assert [one.stream for one in store.run_now(pulls.due, 7000)] == ["catalog"]
+
+
+def test_who_asks_while_it_is_begun_is_not_lost(store: Store) -> None:
+    store.run_now(pulls.ask, 1, Pull("catalog"), 1000)
+    (due,) = store.run_now(pulls.due, 1000)
+    store.run_now(pulls.ask, 1, Pull("catalog"), 2000)
+    store.run_now(pulls.begun, due)
+    (again,) = store.run_now(pulls.due, 2000)
+    store.run_now(pulls.begun, again)
+    assert store.run_now(pulls.due, 10**9) == []
 
 
 async def rows(s: Site) -> int:

@@ -116,7 +116,11 @@ class Toy(Connector[ToyConfig]):
     def do_known(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         identity = aliased(item["key"], default="somebody") if "key" in item else "visitor"
         record = Like(
-            product_ids=item.get("ps"), product_group_ids=item.get("gs"), anonymous_id=identity, timestamp=TIME
+            product_ids=item.get("ps"),
+            product_group_ids=item.get("gs"),
+            user_id=item.get("u"),
+            anonymous_id=identity,
+            timestamp=TIME,
         )
         yield known(record, Fetch("thing", item["ref"]))
 
@@ -130,8 +134,9 @@ class Toy(Connector[ToyConfig]):
 
     def do_category(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         category = aliased(item["key"], default=item.get("c", ""))
-        who = aliased(item["who"]) if "who" in item else "visitor"
-        yield CategoryPageView(category=[category], anonymous_id=who, timestamp=TIME)
+        who = aliased(*item["who"]) if "who" in item else "visitor"
+        record = CategoryPageView(category=[category], anonymous_id=who, timestamp=TIME)
+        yield once(item["once"], record) if "once" in item else record
 
     def do_alias(self, item: dict[str, Any]) -> Iterable[Record | Effect]:
         yield Alias(item["key"], anonymous_id=item["a"])
