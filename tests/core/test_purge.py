@@ -267,14 +267,17 @@ async def test_from_the_click_to_the_platforms_request(tmp_path: Path, monkeypat
         await s.inbox.append([(name, Request(body, channel="install", received_at=datetime.now(UTC)))])
         await s.send(*traces(name, CANARY)[:8], instance=name)
         await s.until(lambda: s.counts(name).get("delivered", 0) >= 8)
-        await s.send(item("gone", at=datetime.now(UTC).isoformat()), instance=name)
-        await s.send(item("erase", at=datetime.now(UTC).isoformat()), instance=name)
-        await s.send(item("like", p=CANARY), instance=name)
+        moment = datetime.now(UTC).isoformat()
+        # in one delivery, so that all three are translated before anybody knows that the install has ended
+        await s.send(item("gone", at=moment), item("erase", at=moment), item("like", p=CANARY), instance=name)
         await erased(s)
         assert CANARY not in at_miso(s)
-        await s.until(lambda: s.counts(name).get("skipped") == 1)
-        late = [one for one in s.engine.inbox.read(0, 1000, 10**9) if one.instance == name]
-        assert len(late) == 1, "what came before the request, and the request, are blanked"
+        assert s.counts(name) == {"accepted": 1, "skipped": 1}, "what came after the request is skipped"
+        await s.send(item("like", p=CANARY), instance=name)
+        await s.until(lambda: s.counts(name).get("skipped") == 2)
+        assert CANARY not in at_miso(s)
+        deliveries = [one for one in s.engine.inbox.read(0, 1000, 10**9) if one.instance == name]
+        assert len(deliveries) == 1, "what came before the request, and the request, are blanked"
         monkeypatch.setattr("misoflow.purging.LATE_SECONDS", 0)
         await erased(s, 2)
         assert on_disk(tmp_path, "acme-shop") == []
