@@ -175,9 +175,16 @@ def test_what_fails_is_sent_eight_times_more_within_four_hours(
     merchant.change_shop(name="New")
     shopify.settle()
     assert len(received.all) == 1
-    shopify.clock.advance(30)
-    shopify.settle()
-    assert len(received.all) == 1
+    delivery, pauses = shopify.hooks.deliveries[0], list[int]()
+    for _ in range(2):
+        pauses.append(delivery.due - shopify.clock.now())
+        shopify.clock.advance(pauses[-1] / 1000 - 0.001)
+        shopify.settle()
+        before = len(received.all)
+        shopify.clock.advance(0.001)
+        shopify.settle()
+        assert len(received.all) == before + 1
+    assert [round(one / 1000) for one in pauses] == [56, 113]
     for _ in range(30):
         shopify.clock.advance(600)
         shopify.settle()
