@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -175,9 +177,16 @@ def test_what_fails_is_sent_eight_times_more_within_four_hours(
     merchant.change_shop(name="New")
     shopify.settle()
     assert len(received.all) == 1
-    shopify.clock.advance(30)
-    shopify.settle()
-    assert len(received.all) == 1
+    delivery, pauses = shopify.hooks.deliveries[0], list[int]()
+    for _ in range(2):
+        pauses.append(delivery.due - shopify.clock.now())
+        shopify.clock.advance(pauses[-1] / 1000 - 0.001)
+        shopify.settle()
+        before = len(received.all)
+        shopify.clock.advance(0.001)
+        shopify.settle()
+        assert len(received.all) == before + 1
+    assert [round(one / 1000) for one in pauses] == [56, 113]
     for _ in range(30):
         shopify.clock.advance(600)
         shopify.settle()
@@ -293,3 +302,23 @@ def test_collections_tell_of_themselves(shopify: ShopifySandbox, merchant: Merch
     shopify.settle()
     assert received.topics() == ["collections/create", "collections/delete", "collections/update"]
     assert only(received, "collections/update")["handle"] == "presents"
+
+
+def test_webhooks_of_several_threads_are_all_different(shopify: ShopifySandbox, merchant: Merchant) -> None:
+    def change() -> None:
+        for n in range(200):
+            merchant.change_shop(name=str(n))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    shopify.hooks.rules.append(HookRule(drop=True, times=-1))
+    threads = [threading.Thread(target=change) for _ in range(4)]
+    try:
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+    finally:
+        sys.setswitchinterval(before)
+    deliveries = shopify.hooks.deliveries
+    assert len({one.webhook_id for one in deliveries}) == len({one.event_id for one in deliveries}) == 800

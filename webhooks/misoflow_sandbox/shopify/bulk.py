@@ -9,7 +9,6 @@ import random
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import IO, Any
 
 import orjson
@@ -79,7 +78,8 @@ class Operation(Struct, kw_only=True):
     objects: int = 0
     roots: int = 0
     size: int = 0
-    path: Path | None = None
+    file: IO[bytes] | None = None
+    """It has no name on disk, so that it is gone with this process however that ends."""
     written: bool = False
     denied: bool = False
     rule: BulkRule = field(default_factory=BulkRule)
@@ -192,19 +192,19 @@ class Operations:
 
     def _write(self, one: Operation, asked: Asked, plan: Selection) -> None:
         """Run in a thread of its own."""
-        with tempfile.NamedTemporaryFile("wb", prefix="bulk-", suffix=".jsonl", delete=False) as file:
-            one.path = Path(file.name)
-            found = lines(asked, plan)
-            if not one.group and self._options.bulk_order == "shuffled":
-                found = _shuffled(found, one.id)
-            try:
-                self._fill(one, file, found)
-            except GraphQLError:
-                one.denied = True
-            one.size = file.tell()
+        one.file = tempfile.TemporaryFile("w+b")  # noqa: SIM115 (it is read later)
+        found = lines(asked, plan)
+        if not one.group and self._options.bulk_order == "shuffled":
+            found = _shuffled(found, one.id)
+        try:
+            self._fill(one, one.file, found)
+        except GraphQLError:
+            one.denied = True
+        one.file.flush()
+        one.size = one.file.tell()
         one.written = True
         if self._closed:
-            one.path.unlink(missing_ok=True)
+            one.file.close()
 
     def _fill(self, one: Operation, file: IO[bytes], found: Iterator[Line]) -> None:
         rule, raw, again = one.rule, b"", 0
@@ -233,22 +233,22 @@ class Operations:
         mac = proofs.link_mac(str(one.id), until, "links")
         return f"{self.base}/{one.id}.jsonl?Expires={until}&Signature={mac}"
 
-    def file(self, name: str, query: Mapping[str, str]) -> Path | int:
+    def file(self, name: str, query: Mapping[str, str]) -> IO[bytes] | int:
         """The file behind a link, or the status of a link that is not good."""
         number, until = name.removesuffix(".jsonl"), query.get("Expires", "0")
         one = self.all.get(int(number)) if number.isdecimal() else None
-        if one is None or one.path is None or not until.isdecimal():
+        if one is None or one.file is None or not until.isdecimal():
             return 404
         if not proofs.equal(query.get("Signature", ""), proofs.link_mac(number, int(until), "links")):
             return 403
-        return one.path if self.shop.clock.now() < int(until) else 400
+        return one.file if self.shop.clock.now() < int(until) else 400
 
     def close(self) -> None:
-        """Remove the files, those under way when they are done."""
+        """Close the files, those under way when they are done."""
         self._closed = True
         for one in self.all.values():
-            if one.path is not None:
-                one.path.unlink(missing_ok=True)
+            if one.file is not None and one.written:
+                one.file.close()
         self.all.clear()
 
 

@@ -70,7 +70,6 @@ class Entities(Generic[T]):
         number, found = self.number(id_), self.get(id_)
         if number is None or found is None:
             raise KeyError(id_)
-        self._recent.pop(number, None)
         return self._kept.setdefault(number, found)
 
     def next_id(self) -> int:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import random
+import threading
 import uuid
 from typing import Any
 
@@ -103,18 +104,22 @@ class Hooks:
         self.rules: list[HookRule] = []
         self.deliveries: list[Delivery] = []
         self._events = 0
+        self._lock = threading.Lock()
 
     def event(self, shop: Shop) -> str:
         """The id of one thing that a merchant or shopper did; all its webhooks carry it."""
-        self._events += 1
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"event/{shop.domain}/{self._events}"))
+        with self._lock:
+            self._events += 1
+            number = self._events
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"event/{shop.domain}/{number}"))
 
     def tell(self, shop: Shop, event: str, topic: str, body: dict[str, Any], after: float = 0.0) -> None:
         """Queue the webhooks of a topic. ``after``: seconds until they are sent."""
         for uri, version, subscription in self._receivers(shop, topic):
             fields = subscription.include_fields if subscription else []
             shown = {name: value for name, value in body.items() if name in fields} if fields else body
-            self._queue(shop, event, topic, encoded(shown), after, uri, version, subscription)
+            with self._lock:
+                self._queue(shop, event, topic, encoded(shown), after, uri, version, subscription)
 
     def _receivers(self, shop: Shop, topic: str) -> list[tuple[str, str, Subscription | None]]:
         """Address, version and subscription. An app hears of a shop while it is installed, compliance aside."""
@@ -122,7 +127,7 @@ class Hooks:
         topics = app.compliance_topics if topic in COMPLIANCE else app.topics
         if app.webhook_url and topic in topics and self._hears(shop, topic):
             found.append((app.webhook_url, self.options.api_version, None))
-        own = [one for one in shop.subscriptions.values() if one.topic == topic]
+        own = [one for one in list(shop.subscriptions.values()) if one.topic == topic]
         return found + [(one.uri, one.api_version, one) for one in own]
 
     def _hears(self, shop: Shop, topic: str) -> bool:
@@ -226,7 +231,7 @@ class Hooks:
             return
         subscription.failures = 0 if good else subscription.failures + 1
         if subscription.failures >= FAILURES:
-            del shop.subscriptions[subscription.id]
+            shop.subscriptions.pop(subscription.id, None)
 
 
 def encoded(body: dict[str, Any]) -> bytes:
