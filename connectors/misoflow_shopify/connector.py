@@ -61,7 +61,7 @@ class Shopify(Connector[ShopifyConfig], Installable):
             max_body=PIXEL_BYTES,
             status=204,
             per_second=200.0,
-            per_address=20.0,
+            per_address=50.0,
         ),
     )
 

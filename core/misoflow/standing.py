@@ -11,6 +11,7 @@ from misoflow.config import Settings
 from misoflow.status import snapshot
 from misoflow.store import control, installs, slices
 from misoflow.store.installs import Install
+from misoflow.store.slices import Job
 from misoflow.store.tx import Tx
 from misoflow.vault import Vault
 
@@ -51,6 +52,8 @@ class Standing(Struct, frozen=True):
     problems: tuple[Finding, ...] = ()
     asked: int = 0
     """When the click came that all this is about."""
+    again: bool = False
+    """It stands still: opening the app again may be what it needs."""
 
 
 def standing(settings: Settings, vault: Vault, name: str) -> Standing | None:
@@ -63,12 +66,8 @@ def standings(settings: Settings, vault: Vault, name: str | None = None) -> dict
     with snapshot(settings, vault) as tx:
         if tx is None:
             return {}
-        chosen = [one for one in installs.everyone(tx) if name is None or one.name == name or _of(one.name, name)]
+        chosen = installs.everyone(tx) if name is None else installs.of(tx, name)
         return {one.name: _standing(tx, one) for one in chosen}
-
-
-def _of(name: str, template: str) -> bool:
-    return name.startswith(template + "/")
 
 
 def _standing(tx: Tx, one: Install) -> Standing:
@@ -89,6 +88,7 @@ def _standing(tx: Tx, one: Install) -> Standing:
         streams,
         problems,
         one.asked,
+        stop is not None,
     )
 
 
@@ -105,13 +105,14 @@ def _streams(tx: Tx, one: Install) -> tuple[Pulling, ...]:
 
     A stream that is only looked at again, once it came whole, is done: its owner has nothing to wait for.
     """
-    latest: dict[str, dict[str, Any]] = {}
-    jobs = slices.job_rows(tx, one.name)
-    for job in progress(slices.view(tx, jobs=[job.id for job in jobs]), jobs):
-        before = latest.get(job["stream"])
-        if before is None or before["state"] != "done" or job["purpose"] != "poll":
-            latest[job["stream"]] = job
-    found = [_pulling(name, job) for name, job in sorted(latest.items()) if name not in one.without]
+    latest: dict[str, Job] = {}
+    for job in slices.job_rows(tx, one.name):
+        before = latest.get(job.stream)
+        if before is None or before.state != "done" or job.purpose != "poll":
+            latest[job.stream] = job
+    jobs = list(latest.values())
+    seen = {job["stream"]: job for job in progress(slices.view(tx, jobs=[job.id for job in jobs]), jobs)}
+    found = [_pulling(name, job) for name, job in sorted(seen.items()) if name not in one.without]
     return tuple(found + [Pulling(name, "off") for name in sorted(one.without)])
 
 

@@ -154,7 +154,7 @@ class Installs:
             if other is None:
                 return reply
             known = await asyncio.to_thread(self._read, f"{browser.hook.name}/{reply.tenant}")
-            installed = known is not None and known.state not in NOT_INSTALLED
+            installed = known is not None and known.state not in NOT_INSTALLED and not known.again
             return reply if installed else checked(other)
         except (ValueError, TypeError, AttributeError) as error:
             log.error("instance %s: visit() gave a reply that cannot be sent: %s", browser.hook.name, error)

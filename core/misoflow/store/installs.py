@@ -112,9 +112,19 @@ def everyone(tx: Tx) -> list[Install]:
     return [_install(tx, row) for row in list(rows)]
 
 
+def of(tx: Tx, name: str) -> list[Install]:
+    """The install of that name, or all of the template."""
+    rows = tx.db.execute(
+        f"SELECT {COLUMNS} FROM installs JOIN instances ON instances.id = instance"
+        " WHERE name = ? OR (name >= ? AND name < ?) ORDER BY name",
+        (name, f"{name}/", f"{name}0"),  # "0" comes after "/"
+    )
+    return [_install(tx, row) for row in list(rows)]
+
+
 def find(tx: Tx, name: str) -> Install | None:
     """One of them, or None."""
-    return next((one for one in everyone(tx) if one.name == name), None)
+    return next((one for one in of(tx, name) if one.name == name), None)
 
 
 def done(tx: Tx, name: str, asked: int, found: dict[str, Any], now: int, again: int) -> bool:

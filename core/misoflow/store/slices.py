@@ -353,18 +353,28 @@ def view(tx: Tx, instance: str | None = None, jobs: list[int] | None = None) -> 
         " attempts, due, read, taken, repeats, open_read, open_taken, open_repeats, counts, error, started,"
         " slices.finished"
         " FROM slices JOIN jobs ON jobs.id = job JOIN instances ON instances.id = jobs.instance"
-        " ORDER BY jobs.id, slices.start DESC"
+        f" WHERE {_only(instance, jobs)} ORDER BY jobs.id, slices.start DESC",
+        () if instance is None else (instance,),
     )
     found = []
     for row in list(rows):
         one = dict(zip(COLUMNS, row, strict=True))
-        if instance in (None, one["instance"]) and (jobs is None or one["job"] in jobs):
-            one["counts"] = msgspec.json.decode(one["counts"]) if one["counts"] else None
-            found.append(one)
+        one["counts"] = msgspec.json.decode(one["counts"]) if one["counts"] else None
+        found.append(one)
     return found
+
+
+def _only(instance: str | None, jobs: list[int] | None) -> str:
+    """The rows asked for; the instance's name is bound."""
+    wanted = [] if instance is None else ["instances.name = ?"]
+    if jobs is not None:
+        wanted.append(f"jobs.id IN ({','.join(str(int(job)) for job in jobs)})")
+    return " AND ".join(wanted) or "1"
 
 
 def job_rows(tx: Tx, instance: str | None = None) -> list[Job]:
     """All jobs, oldest first."""
-    rows = tx.db.execute(f"{JOBS} ORDER BY jobs.id")
-    return [found for found in (Job(*row) for row in list(rows)) if instance in (None, found.instance)]
+    rows = tx.db.execute(
+        f"{JOBS} WHERE {_only(instance, None)} ORDER BY jobs.id", () if instance is None else (instance,)
+    )
+    return [Job(*row) for row in list(rows)]
