@@ -41,11 +41,18 @@ SECTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "Effects": (
         "What `translate` may yield beside a record.",
-        ("once", "latest", "merge", "Listing", "Fetch", "aliased", "Alias", "LateId", "Disconnect", "Skip", "Effect"),
+        (
+            *("once", "latest", "merge", "Listing", "Group", "Absent", "known", "Fetch", "Pull"),
+            *("aliased", "Alias", "LateId", "Disconnect", "Erase", "Skip", "Effect"),
+        ),
     ),
     "Errors": (
         "[Errors](errors.md) says what the engine does with each.",
-        ("Unauthorized", "Reject", "Retry", "Halt", "ConfigError", "MisoflowError"),
+        ("Unauthorized", "Unwanted", "Reject", "Retry", "Halt", "ConfigError", "MisoflowError"),
+    ),
+    "Installs": (
+        "For apps that are installed by a click at the platform: a connector subclasses `Installable` too.",
+        ("Installable", "Visit", "Reply", "Cookie", "Installed"),
     ),
     "Signatures": (
         "For `verify`; all compare in constant time.",

@@ -11,7 +11,7 @@ from typing import Any
 Json = dict[str, Any]
 CANARY = "canary"
 SHOP = "https://shop.example"
-CART = "Z2NwLXVzLWNlbnRyYWwxOjAxSlg4"
+CART = "cart-token-of-shopper-2Slg4"
 CHECKOUT = "26c9b1a7f0e34d1d8f4c5a6b7c8d9e0f"
 MAIL = f"{CANARY}.doe@mail.example"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"

@@ -209,7 +209,7 @@ def order(**own: Any) -> dict[str, Any]:
         "currency": "EUR",
         "total": "45.50",
         "customer": "900",
-        "cart_token": "Z2NwLXVzLWNlbnRyYWwxOjAx",
+        "cart_token": "cart-token-of-shopper-2",
         "checkout_token": "c0ffee",
         "anonymous": None,
         "locale": "de-DE",

@@ -50,7 +50,7 @@ def test_an_order_is_one_checkout() -> None:
                 "order_id": "7001",
                 "currency": "EUR",
                 "source": "web",
-                "cart": hashed(SHOP, "Z2NwLXVzLWNlbnRyYWwxOjAx"),
+                "cart": hashed(SHOP, "cart-token-of-shopper-2"),
             },
         },
     }
@@ -68,7 +68,7 @@ def test_the_visitor_is_looked_up_by_cart_checkout_and_order_in_this_order() -> 
 
 def test_a_carts_token_counts_without_its_key() -> None:
     """Admin GraphQL gives it as the cart's id in the storefront is written, with the key that opens it."""
-    with_key = read("order", order(cart_token="Z2NwLXVzLWNlbnRyYWwxOjAx?key=open-sesame"))
+    with_key = read("order", order(cart_token="cart-token-of-shopper-2?key=open-sesame"))
     assert with_key == read("order", order())
 
 

@@ -258,7 +258,7 @@ def test_a_search_loses_the_address_in_it() -> None:
 
 
 def test_the_way_to_an_order_says_whose_cart_it_is() -> None:
-    token = "Z2NwLXVzLWVhc3QxOjAxSEFCQw"
+    token = "cart-token-of-shopper-3"
     data = {"cart": f"gid://shopify/Cart/{token}?key=k", "checkout": "c0ffee", "order": None, "customer": "9"}
     made = visit("checkout_started", data)
     assert made == [

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 SCHEMA = jsonschema_rs.validator_for(json.loads((HERE / "pixel.schema.json").read_text()))
 ARRIVED = datetime(2026, 11, 30, 10, 1, tzinfo=UTC)
 CLIENT, CUSTOMER = "2a7e4a4f-8f3d-4a4e-9b0f-5d0f3c1b2a90", "9007199254740993"
-CART, CHECKOUT = "Z2NwLXVzLWNlbnRyYWwxOjAxSlg4", "26c9b1a7f0e34d1d8f4c5a6b7c8d9e0f"
+CART, CHECKOUT = "cart-token-of-shopper-2Slg4", "26c9b1a7f0e34d1d8f4c5a6b7c8d9e0f"
 MISO_ID = "0a1b2c3d-0000-4000-8000-a1b2c3d4e5f6"
 ONE = {"product_ids": ["41"], "product_group_ids": ["4"]}
 SHOWN = {"product_ids": ["41", "52", "63"], "product_group_ids": ["4", "5", "6"]}
