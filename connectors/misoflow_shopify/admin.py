@@ -132,13 +132,14 @@ class Admin:
         return left - wait
 
     async def _post(self, shop: str, token: str, text: str, variables: Json | None) -> tuple[int, Any, Json]:
-        config = self._link.config
+        config, asked_at = self._link.config, self._link.now()
         answer = await self._link.http.post(
             f"{base_url(config, shop)}/admin/api/{config.api_version}/graphql.json",
             content=msgspec.json.encode({"query": text, "variables": variables or {}}),
             headers={"X-Shopify-Access-Token": token, "Content-Type": "application/json"},
             classify=False,
         )
+        self._link.heard(answer.headers.get("date", ""), asked_at)
         body = answer.json() if answer.status == 200 else {}
         if not isinstance(body, dict):
             raise Retry("Shopify's answer is no object")

@@ -75,7 +75,7 @@ class Bulk:
         One that was created before ``since`` (ms) is too old; one that takes longer than ``most`` seconds is cancelled.
         Raises Failed, Retry when five are under way already, Halt.
         """
-        since = max(since, self._link.now_ms() - OLDEST_MS)
+        since = max(since, self._link.there_ms() - OLDEST_MS)
         operation = await self._former(query, since) or await self._running(query, since) or await self._start(query)
         await self._link.remember(_name(query), operation.id)
         operation = await self._ended(operation, most)
@@ -124,7 +124,7 @@ class Bulk:
     async def _ended(self, operation: Operation, most: float) -> Operation:
         wait, slowest = POLL
         while operation.status in UNDER_WAY:
-            if self._link.now_ms() - operation.at > most * 1000 and operation.status != "CANCELING":
+            if self._link.there_ms() - operation.at > most * 1000 and operation.status != "CANCELING":
                 await self._admin.query(queries.CANCEL, {"id": operation.id})
             await self._link.sleep(wait)
             wait = min(slowest, wait * 2)

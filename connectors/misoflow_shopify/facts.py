@@ -41,7 +41,7 @@ async def read_facts(link: Link, admin: Admin) -> Facts:
     known: Facts | None = await link.remembered(SHOP, Facts)
     if known is not None:
         same = (known.domain, known.currency) == (found.domain, found.currency)
-        found = msgspec.structs.replace(found, changed_at=known.changed_at if same else link.now_ms())
+        found = msgspec.structs.replace(found, changed_at=known.changed_at if same else link.there_ms())
     await link.remember(SHOP, found)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +26,7 @@ class Link:
         self.config: ShopifyConfig = connector.config
         self.now: Callable[[], float] = time.time
         self.sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep
+        self._ahead = 0.0
 
     @property
     def http(self) -> Any:
@@ -39,6 +41,22 @@ class Link:
     def now_ms(self) -> int:
         """The time in ms since 1970."""
         return int(self.now() * 1000)
+
+    def heard(self, date: str, asked_at: float) -> None:
+        """Take in the ``Date`` of an answer to what was asked at ``asked_at``: Shopify's clock decides what is older.
+
+        It has whole seconds: that clock is not behind this second now, nor was it beyond it when we asked.
+        """
+        try:
+            there = parsedate_to_datetime(date).timestamp()
+        except ValueError:
+            return
+        least, most = there - self.now(), there + 1 - asked_at
+        self._ahead = min(max(self._ahead, least), max(least, most))
+
+    def there_ms(self, at_ms: int | None = None) -> int:
+        """What Shopify's clock shows now, or when ours showed ``at_ms``."""
+        return (self.now_ms() if at_ms is None else at_ms) + round(self._ahead * 1000)
 
     async def remembered(self, name: str, kind: type[T]) -> Any:
         """The value of that name in the state, None if there is none."""

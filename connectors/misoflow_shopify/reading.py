@@ -58,9 +58,10 @@ class Reader:
 
     async def product(self, number: str, *, patience: float = PATIENCE) -> Event:
         """A product with all its variants, or that it is gone."""
-        shop, read_at, facts = await self._admin.shop(), self._link.now_ms(), await self.facts()
-        where = {"id": nodes.gid("Product", number)}
+        shop, facts = await self._admin.shop(), await self.facts()
+        where, begun = {"id": nodes.gid("Product", number)}, self._link.now_ms()
         data = await self._sized(queries.PRODUCT, where, patience)
+        read_at = self._link.there_ms(begun)
         node = data.get("product")
         if node is None:
             return nodes.gone_product(number, shop, read_at)
@@ -170,7 +171,7 @@ class Reader:
         return [Event(f"product_touched/{product}/{self._link.now_ms() // 10_000}", "product_touched", data)]
 
     async def _collection(self, number: str) -> list[Event]:
-        shop, read_at = await self._admin.shop(), self._link.now_ms()
+        shop, read_at = await self._admin.shop(), self._link.there_ms()
         data = await self._admin.query(queries.COLLECTION, {"id": nodes.gid("Collection", number)}, patience=HURRY)
         node = data.get("collection")
         return [] if node is None else [nodes.collection(node, shop=shop, read_at=read_at)]

@@ -6,6 +6,7 @@ https://shopify.dev/docs/api/admin-graphql
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import formatdate
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ class Admin:
         with shop.lock:
             made = self._run(asked, body)
         made.headers.append((b"x-shopify-api-version", served.encode()))
+        made.headers.append((b"date", formatdate(shop.clock.now() // 1000, usegmt=True).encode()))
         return made
 
     def _run(self, asked: Asked, body: bytes) -> Answer:

@@ -24,7 +24,7 @@ def shopify_thread(
     Raises RuntimeError when it does not start.
     """
     sandbox = ShopifySandbox(world, options, app)
-    with served(sandbox) as url:
+    with served(sandbox, date_header=False) as url:
         sandbox.url = url
         sandbox.sender.start()
         try:
@@ -75,7 +75,7 @@ def serve(host: str, port: int, sandbox: ShopifySandbox, ready: Callable[[str], 
 
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            serve_forever(sandbox, host, port, up)
+            serve_forever(sandbox, host, port, up, date_header=False)
     finally:
         sandbox.close()
 
