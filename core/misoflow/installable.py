@@ -62,7 +62,7 @@ class Reply(Struct, frozen=True):
 class Installed(Struct, frozen=True):
     """What ``install`` found: ``problems`` a person should know of, and streams that cannot be pulled for them.
 
-    ``gaps`` names streams to be pulled now, because something was missing for a while and was made again.
+    ``gaps`` names streams to be pulled now and whole: something of them was missing for a while, or out of reach.
     """
 
     problems: tuple[Problem, ...] = ()

@@ -15,7 +15,7 @@ from misoflow.connector import Problem
 from misoflow.contain import cancelled
 from misoflow.crash import point
 from misoflow.errors import Halt, Reject, Retry
-from misoflow.installable import Installable, Installed
+from misoflow.installable import Installable
 from misoflow.instances import DAY_MS, Instance
 from misoflow.outputs import plain
 from misoflow.pipeline import describe
@@ -97,17 +97,13 @@ class Installer:
         if one.state == "connecting":
             await engine.actions.resume(one.name)
         if one.state == "connecting" or not one.started:
-            await self._pull(instance, one.name, found, None)
+            wanted = [stream for stream in engine.backfills.streams(instance) if stream not in found.without]
+            if wanted:
+                await engine.backfills.start(one.name, wanted)
             await engine.store.run(installs.started, one.name)
-        elif found.gaps:
-            await self._pull(instance, one.name, found, found.gaps)
-
-    async def _pull(self, instance: Instance, name: str, found: Installed, streams: tuple[str, ...] | None) -> None:
-        """History of these streams, of all that can be pulled by default."""
-        wanted = streams if streams is not None else tuple(self._engine.backfills.streams(instance))
-        able = [stream for stream in wanted if stream not in found.without]
-        if able:
-            await self._engine.backfills.start(name, able)
+        for stream in found.gaps:
+            if stream not in found.without:
+                await engine.backfills.anew(one.name, stream)
 
     async def _leave(self, instance: Instance, one: Install) -> None:
         assert isinstance(instance.connector, Installable)

@@ -74,7 +74,7 @@ async def test_a_click_installs_and_pulls_history_once(tmp_path: Path) -> None:
         found = stands(s)
         assert found is not None
         assert found.tenant == "a.example"
-        assert {one.name: one.state for one in found.streams} == {"all": "done", "often": "done"}
+        assert {one.name: one.state for one in found.streams} == {"all": "done", "often": "done", "range": "done"}
 
 
 async def test_what_comes_for_a_shop_that_is_not_installed_is_counted_and_skipped(tmp_path: Path) -> None:
@@ -230,14 +230,23 @@ async def test_an_instance_that_is_no_template_is_installed_by_itself(
         await s.until(lambda: ["plain"] in [one["product_ids"] for one in s.interactions()])
 
 
-async def test_what_was_missing_for_a_while_is_pulled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stream", ["all", "range"])
+async def test_what_was_missing_for_a_while_is_pulled(tmp_path: Path, stream: str) -> None:
     async with shops(tmp_path) as s:
         await click(s)
         await s.until(lambda: state(s) == "live")
-        ToyApp.script.append(Installed(gaps=("all",)))
-        many = ToyApp.pulled.count("all")
+        ToyApp.script.append(Installed(gaps=(stream,)))
+        many = ToyApp.pulled.count(stream)
         await s.engine.store.run(look_now)
-        await s.until(lambda: ToyApp.pulled.count("all") == many + 1)
+        await s.until(lambda: ToyApp.pulled.count(stream) > many)
+        found = slices_of(s, stream)
+        assert found[0][:2] == found[-1][:2]  # the whole range again
+
+
+def slices_of(s: Site, stream: str) -> list[tuple[int, int]]:
+    """(days long, day of its end) of each job of the stream."""
+    jobs = [job for job in status(s.settings, s.vault)["instances"][SHOP]["history"] if job["stream"] == stream]
+    return [((job["to"] - job["from"]) // 86_400_000, job["to"] // 86_400_000) for job in jobs]
 
 
 def look_now(tx: Any) -> None:

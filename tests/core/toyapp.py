@@ -31,6 +31,7 @@ class ToyApp(Toy, Installable):
     lifecycle = ("gone", "erase")
     streams = {  # noqa: RUF012 (read only)
         "all": Stream(timedelta(days=1), poll=True),
+        "range": Stream(timedelta(days=365)),
         "often": Stream(timedelta(days=1), poll=True, every=timedelta(seconds=1)),
     }
     script: ClassVar[list[Any]] = []

@@ -59,6 +59,13 @@ class Backfills:
             jobs += await self._start(instance, stream, start, end)
         return jobs
 
+    async def anew(self, name: str, stream: str) -> list[int]:
+        """The whole of a stream once more: something of it was out of reach. Raises ActionError."""
+        instance, _ = self.chosen(name, [stream])
+        if stream_of(instance.connector, stream).poll:
+            return await self.start(name, [stream])
+        return await self.start(name, [stream], *self._window(instance, stream))
+
     def chosen(self, name: str, streams: list[str] | None) -> tuple[Instance, list[str]]:
         """The instance and its streams, all by default; ActionError when there is none of that name."""
         instance = self._engine.instances.get(name)
