@@ -129,7 +129,7 @@ def installed(folder: Path, shop: ShopSpec) -> Iterator[Place]:
 
 def children(pid: int) -> dict[str, int]:
     """``serve`` and ``work`` of a ``misoflow run``."""
-    found = {}
+    found: dict[str, int] = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
         found.update({name: int(child) for name in ("serve", "work") if name in words})
