@@ -11,6 +11,7 @@ from typing import Any
 
 from misoflow import Event
 
+from misoflow_shopify.attributes import types_of
 from misoflow_shopify.config import ShopifyConfig
 from misoflow_shopify.fields import order_state_id
 
@@ -53,7 +54,7 @@ def product(
 ) -> Event:
     """https://shopify.dev/docs/api/admin-graphql/latest/objects/Product. ``read_at``: ms."""
     number = id_of(node["id"])
-    wanted = set(config.metafields)
+    wanted = types_of(config.metafields)
     fields = [one for one in metafields if f"{one.get('namespace')}.{one.get('key')}" in wanted]
     published_at = node.get("publishedAt")
     data = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import httpx
@@ -211,9 +212,12 @@ async def test_orders_come_with_their_states_and_refunds() -> None:
 async def test_polls_slower_and_slower() -> None:
     clock = Clock()
     bulks, made = await shop_with(order(1), clock=clock)
-    bulks.looks = 10
+    bulks.looks = 25
     await pulled(made)
-    assert clock.slept == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    gone = list(accumulate(clock.slept))
+    assert all(wait < 1.01 + 0.3 * before for wait, before in zip(clock.slept, [0.0, *gone], strict=False))
+    assert clock.slept == sorted(clock.slept)
+    assert (len(clock.slept), clock.slept[0], clock.slept[-5:]) == (25, 1, [60] * 5)
 
 
 async def test_an_operation_that_is_over_at_once_is_no_empty_one() -> None:
