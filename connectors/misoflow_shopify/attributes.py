@@ -184,22 +184,12 @@ def _decoded(value: Any) -> Any:
         return None
 
 
-def types_of(wanted: tuple[str, ...]) -> dict[str, str]:
-    """``namespace.key`` of the settings -> the type that its values are read as; "" where it is each one's own."""
-    return {name: kind for name, _, kind in (one.partition(":") for one in wanted)}
-
-
 def metafields(wanted: tuple[str, ...], found: list[Json]) -> Json:
-    """``mf_<namespace>_<key>`` of those that the settings name.
-
-    A metafield without a definition may be of another type at each product, so the settings may say which it is.
-    """
-    types = types_of(wanted)
+    """``mf_<namespace>_<key>`` of those that the settings name."""
     made: Json = {}
     for item in found:
         named = f"{item['namespace']}.{item['key']}"
-        kind = types.get(named)
-        if kind is not None and (value := metafield(kind or str(item["type"]), item["value"])) is not None:
+        if named in wanted and (value := metafield(str(item["type"]), item["value"])) is not None:
             made[f"mf_{KEY.sub('_', named.casefold())}"[:100]] = value
     return made
 

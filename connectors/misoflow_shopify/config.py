@@ -54,8 +54,8 @@ class ShopifyConfig(Config):
     )
     metafields: tuple[str, ...] = Field(
         default=(),
-        description="Product metafields to send as custom attributes, as namespace.key, or namespace.key:type.",
-        examples=[["custom.material", "custom.weight:number_integer"]],
+        description="Product metafields to send as custom attributes, as namespace.key.",
+        examples=[["custom.material"]],
     )
     impressions: bool = Field(default=False, description="Also an impression of what a list or a search shows.")
     steps: bool = Field(default=False, description="Also the steps of the checkout, as custom interactions.")

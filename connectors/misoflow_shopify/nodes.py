@@ -11,7 +11,6 @@ from typing import Any
 
 from misoflow import Event
 
-from misoflow_shopify.attributes import types_of
 from misoflow_shopify.config import ShopifyConfig
 from misoflow_shopify.fields import order_state_id
 
@@ -54,7 +53,7 @@ def product(
 ) -> Event:
     """https://shopify.dev/docs/api/admin-graphql/latest/objects/Product. ``read_at``: ms."""
     number = id_of(node["id"])
-    wanted = types_of(config.metafields)
+    wanted = set(config.metafields)
     fields = [one for one in metafields if f"{one.get('namespace')}.{one.get('key')}" in wanted]
     published_at = node.get("publishedAt")
     data = {

@@ -238,23 +238,6 @@ def test_37_a_metafields_type_is_that_of_its_definition(kind: str, value: Any, w
     assert type(made) is type(wanted)
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "wanted"),
-    [
-        ("number_integer", "12", 12),
-        ("single_line_text_field", "12", 12),
-        ("single_line_text_field", "heavy", None),
-        ("boolean", "true", None),
-    ],
-)
-def test_37_a_metafield_without_a_definition_has_the_type_that_the_settings_say(
-    kind: str, value: str, wanted: int | None
-) -> None:
-    given = [{"namespace": "custom", "key": "weight", "type": kind, "value": value}]
-    (found,) = records(product(metafields=given), metafields=["custom.weight:number_integer"])
-    assert found["custom_attributes"].get("mf_custom_weight") == wanted
-
-
 def test_metafields_that_are_not_asked_for_stay_out() -> None:
     given = [{"namespace": "custom", "key": "secret", "type": "single_line_text_field", "value": "x"}]
     assert "mf_custom_secret" not in record(metafields=given)["custom_attributes"]
