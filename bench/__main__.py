@@ -9,7 +9,7 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("translate", "receiver", "flood", "backfill", "upload")
+NAMES = ("translate", "receiver", "flood", "backfill", "upload", "shopify")
 
 
 def main() -> int:

@@ -25,6 +25,8 @@ from misoflow_shopify.nodes import ms_of
 Json = dict[str, Any]
 POLL = (1.0, 60.0)
 """Seconds between two looks, from the first to the slowest. The webhook that says the same may not come."""
+GROWTH = 1.3
+"""From one look to the next: an operation is found done when no more than a third of its time has gone by again."""
 LATE_PARTIAL = (10, 10.0)
 """How often, and how long between, to look for the partial data of an operation that failed."""
 LONGEST = 10 * 86_400.0
@@ -127,7 +129,7 @@ class Bulk:
             if self._link.there_ms() - operation.at > most * 1000 and operation.status != "CANCELING":
                 await self._admin.query(queries.CANCEL, {"id": operation.id})
             await self._link.sleep(wait)
-            wait = min(slowest, wait * 2)
+            wait = min(slowest, wait * GROWTH)
             operation = await self._look(operation.id) or _unknown(operation)
         return operation
 

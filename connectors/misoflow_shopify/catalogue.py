@@ -36,7 +36,8 @@ def product(config: ShopifyConfig, data: Json) -> Outputs:
     variants = {variant["id"]: variant for variant in data["variants"]}
     if config.group_mode == "product":
         return [Group(name, data["read_at"], (_whole(config, data, list(variants.values())),))]
-    records = tuple(_variant(config, data, variant) for variant in variants.values())
+    shared = _shared(config, data)
+    records = tuple(_variant(config, data, variant, shared) for variant in variants.values())
     return [Group(name, data["read_at"], records)]
 
 
@@ -59,7 +60,7 @@ def catalog_end(data: Json) -> Outputs:
     return [Absent("product/", data["version"])]
 
 
-def _variant(config: ShopifyConfig, data: Json, variant: Json) -> Product:
+def _variant(config: ShopifyConfig, data: Json, variant: Json, shared: Json) -> Product:
     sizes, others = attributes.options(variant["options"])
     title = [label(data["title"]), None if variant["title"] == DEFAULT else label(variant["title"])]
     price, original = prices(variant)
@@ -77,7 +78,7 @@ def _variant(config: ShopifyConfig, data: Json, variant: Json) -> Product:
         availability=_availability([variant]),
         custom_attributes=_custom(config, data, own | others),
         **sizes,
-        **_shared(config, data),
+        **shared,
     )
 
 

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import hmac
 import re
+from functools import lru_cache
 
 from misoflow_shopify.config import ShopifyConfig
 
@@ -51,8 +52,9 @@ def shop_of_key(config: ShopifyConfig, key: str) -> str | None:
     return shop if any(good) else None
 
 
+@lru_cache(maxsize=4096)
 def shop_named(key: str) -> str | None:
-    """The shop that a public key names, whoever made it; None where it is no key."""
+    """The shop that a public key names, whoever made it; None where it is no key. Every event of a pixel has one."""
     kind, _, rest = key.lower().partition("-")
     name, _, code = rest.partition("-")
     if kind != "pk" or not name or not code:

@@ -189,12 +189,20 @@ class History:
 
 
 async def _all(events_of: Any, groups: list[Group], **options: bool) -> list[Event]:
-    """The events of all of them, in their order; some wait for queries of their own."""
-    found: list[Event] = []
-    for at in range(0, len(groups), AT_ONCE_READ):
-        some = await asyncio.gather(*(events_of(*group, **options) for group in groups[at : at + AT_ONCE_READ]))
-        found += [event for events in some for event in events]
-    return found
+    """The events of all of them, in their order; a few wait for queries of their own, beside each other."""
+    gate = asyncio.Semaphore(AT_ONCE_READ)
+
+    async def made(group: Group) -> list[Event]:
+        async with gate:
+            found: list[Event] = await events_of(*group, **options)
+            return found
+
+    tasks = [asyncio.ensure_future(made(group)) for group in groups]
+    try:
+        return [event for events in await asyncio.gather(*tasks) for event in events]
+    finally:
+        for task in tasks:  # one failed: the page comes again, and what the others would read with it
+            task.cancel()
 
 
 def _mark(cursor: str | None, operation: Operation) -> Mark:

@@ -7,6 +7,7 @@ history know only those tokens. https://shopify.dev/docs/api/web-pixels-api/stan
 from __future__ import annotations
 
 import uuid
+from functools import lru_cache
 
 from misoflow import Alias, LateId, aliased, privacy
 
@@ -22,12 +23,17 @@ def keys_of(shop: str, cart: str | None, checkout: str | None, order: str | None
     return [*found, f"order:{order}"] if order else found
 
 
+@lru_cache(maxsize=4096)
 def hash_of(shop: str, token: str | None) -> str | None:
-    """What stands for a cart or checkout, however its token was written; None where there is none."""
+    """What stands for a cart or checkout, however its token was written; None where there is none.
+
+    Each line of an order asks for it again.
+    """
     bare = token_of(token)
     return None if bare is None else hashed(shop, bare)
 
 
+@lru_cache(maxsize=4096)
 def stand_in(shop: str, cart: str) -> str:
     """The visitor of a hashed cart whom no pixel has named: the same in all that comes of that cart."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://{shop}/cart/{cart}"))

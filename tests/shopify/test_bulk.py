@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import httpx
 import pytest
 from misoflow import Halt, Page, Reject, Retry, Slice
+from misoflow.http import Http
 from misoflow_shopify import Shopify, bulk
 from misoflow_shopify.bulk import BUSY_SECONDS, Failed
+from misoflow_shopify.history import AT_ONCE_READ
 from misoflow_shopify.jsonl import Broken
 
 from tests.shopify.fake import SHOP, Clock, FakeShop, MemoryState, connected
@@ -208,12 +212,65 @@ async def test_orders_come_with_their_states_and_refunds() -> None:
     assert bulks.started == 1
 
 
+class Crowd:
+    """Counts the readings of refunds that are under way; those of ``broken`` orders fail."""
+
+    def __init__(self, shop: FakeShop, broken: tuple[int, ...] = ()) -> None:
+        self._shop, self._broken = shop, [f"gid://shopify/Order/{number}" for number in broken]
+        self.now = self.most = self.begun = 0
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        if b"query Refunds" not in request.content:
+            return await self._shop(request)
+        self.now, self.begun = self.now + 1, self.begun + 1
+        self.most = max(self.most, self.now)
+        try:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if json.loads(request.content)["variables"]["id"] in self._broken:
+                return httpx.Response(503, stream=httpx.ByteStream(b""))
+            return await self._shop(request)
+        finally:
+            self.now -= 1
+
+
+async def crowded(broken: tuple[int, ...] = ()) -> tuple[Crowd, Shopify]:
+    """Every fourth of 80 orders was refunded."""
+    lines = [line for n in range(1, 81) for line in order(n, refunds=[REFUND] if n % 4 == 0 else None)]
+    bulks, made = await shop_with(lines)
+    crowd = Crowd(bulks.shop, broken)
+    made.http = Http(transport=httpx.MockTransport(crowd))
+    return crowd, made
+
+
+async def test_refunds_of_a_page_are_read_beside_each_other() -> None:
+    crowd, made = await crowded()
+    found = [event for page in await pulled(made) for event in page.events if event.topic == "order"]
+    assert len(found) == 80
+    assert sum(len(event.data["refunds"]) for event in found) == crowd.begun == 20
+    assert crowd.most == AT_ONCE_READ
+
+
+async def test_when_one_reading_fails_no_other_of_its_page_is_begun() -> None:
+    crowd, made = await crowded(broken=tuple(range(4, 81, 4)))
+    with pytest.raises(Retry):
+        await pulled(made)
+    begun = crowd.begun
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert crowd.begun == begun <= 2 * AT_ONCE_READ
+    assert crowd.now == 0
+
+
 async def test_polls_slower_and_slower() -> None:
     clock = Clock()
     bulks, made = await shop_with(order(1), clock=clock)
-    bulks.looks = 10
+    bulks.looks = 25
     await pulled(made)
-    assert clock.slept == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    gone = list(accumulate(clock.slept))
+    assert all(wait < 1.01 + 0.3 * before for wait, before in zip(clock.slept, [0.0, *gone], strict=False))
+    assert clock.slept == sorted(clock.slept)
+    assert (len(clock.slept), clock.slept[0], clock.slept[-5:]) == (25, 1, [60] * 5)
 
 
 async def test_an_operation_that_is_over_at_once_is_no_empty_one() -> None:
