@@ -69,6 +69,9 @@ class Running(Site):
         self.settings.data.mkdir(exist_ok=True)
         self.vault = Vault.from_settings(self.settings)
 
+    def counts(self, instance: str = SHOP) -> dict[str, int]:
+        return super().counts(instance)
+
     async def receive(self) -> None:
         """Start the receiver on a free port, and tell Shopify of it."""
         up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -97,6 +100,10 @@ class Running(Site):
     async def click(self, domain: str = DOMAIN) -> None:
         """A merchant installs the app, as a browser does it."""
         await asyncio.to_thread(click, f"{self.shopify.url}/{domain}/install")
+
+    async def connect(self, domain: str = DOMAIN) -> None:
+        """A merchant follows the link to connect the shop again."""
+        await asyncio.to_thread(click, f"{self.receiver}/install/shop/connect?shop={domain}")
 
     async def live(self, domain: str = DOMAIN) -> None:
         """Click, and wait until the history is at Miso."""
