@@ -73,14 +73,14 @@ class Running(Site):
         return super().counts(instance)
 
     async def receive(self) -> None:
-        """Start the receiver on a free port, and tell Shopify of it."""
+        """Start the receiver on a free port, the second time on the same, and tell Shopify of it."""
         up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
         self._serving = asyncio.create_task(
             serve(
                 self.settings,
                 host="127.0.0.1",
-                port=0,
+                port=int(self.receiver.rpartition(":")[2] or 0),
                 admin_port=0,
                 ready=lambda public, admin: up.set_result(public),
                 deadlines=Deadlines(),
