@@ -175,7 +175,9 @@ async def test_18_a_bug_of_ours_is_a_dead_letter_with_its_data_until_it_is_mende
 
 
 async def test_33_a_shop_that_is_throttled_holds_up_no_other(tmp_path: Path) -> None:
-    hot, calm = (ShopSpec(domain=f"{name}.myshopify.com", products=4, orders=2, traps=False) for name in ("hot", "calm"))
+    hot, calm = (
+        ShopSpec(domain=f"{name}.myshopify.com", products=4, orders=2, traps=False) for name in ("hot", "calm")
+    )
     async with running(tmp_path, hot, calm) as s:
         for spec in (hot, calm):
             await s.live(spec.domain)
@@ -183,7 +185,9 @@ async def test_33_a_shop_that_is_throttled_holds_up_no_other(tmp_path: Path) -> 
         s.shopify.faults.add(Rule(Action(throttled=True), match=Match(path=path), times=-1))
         for spec in (hot, calm):
             number = first(s, spec.domain).id
-            await s.done(lambda spec=spec, number=number: s.shopify.merchant(spec.domain).update_product(number, title="New"))
+            await s.done(
+                lambda spec=spec, number=number: s.shopify.merchant(spec.domain).update_product(number, title="New")
+            )
         await s.quiet(calm.domain)
         assert s.products()[str(first(s, calm.domain).variants[0].id)]["title"].startswith("New")
         assert s.counts(f"shop/{hot.domain}")["pending"] == 1
@@ -233,9 +237,7 @@ async def test_37_a_metafield_of_another_type_costs_no_product(tmp_path: Path) -
             await s.quiet()
         assert s.dead() == []
         assert set(s.products()) == variants_on_sale(s.shopify.shop())
-        kept = {
-            type(one.get("custom_attributes", {}).get("custom_material", "")) for one in s.products().values()
-        }
+        kept = {type(one.get("custom_attributes", {}).get("custom_material", "")) for one in s.products().values()}
         assert kept == {str}
 
 

@@ -165,7 +165,9 @@ async def test_19_webhooks_of_another_version_count_and_are_told(
                 await s.done(lambda: s.shopify.merchant().create_customer())
             await s.quiet()
         assert len(s.users()) == len(list(s.shopify.shop().customers))
-        told = [one.getMessage() for one in caplog.records if "webhooks come in API version 2027-01" in one.getMessage()]
+        told = [
+            one.getMessage() for one in caplog.records if "webhooks come in API version 2027-01" in one.getMessage()
+        ]
         assert len(told) == 1
         await s.look()
         await s.until(lambda: any("2027-01" in one.text for one in s.stands().problems))  # type: ignore[union-attr]
