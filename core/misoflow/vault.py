@@ -1,8 +1,8 @@
 """Encryption of payload columns, and keyed hashes of people's ids.
 
 AES-256-GCM with a random 96-bit nonce. Two keys may be live: everything is sealed with the first and opened
-with either, so that a key can be changed. Hashes stay those of the older one: they name rows of the store. Layout of a sealed value: one byte for the
-version, 12 bytes nonce, ciphertext with its 16-byte tag.
+with either, so that a key can be changed. Hashes stay those of the older one: they name rows of the store.
+Layout of a sealed value: one byte for the version, 12 bytes nonce, ciphertext with its 16-byte tag.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/connectors/shopify-failures.md keeps its word: every failure has its row, and every test that it names is there."""
+"""docs/connectors/shopify-failures.md keeps its word: every failure has its row, every test that it names is there."""
 
 from __future__ import annotations
 
