@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import timedelta
 
@@ -31,6 +33,9 @@ from misoflow_shopify.link import Link
 from misoflow_shopify.reading import Reader
 from misoflow_shopify.tokens import ClientCredentials, OfflineTokens, StoredTokens
 
+log = logging.getLogger("misoflow.shopify")
+
+VERSION = re.compile(r"20\d\d-\d\d|unstable", re.ASCII)
 KEEP = (
     *("x-shopify-topic", "x-shopify-shop-domain", "x-shopify-api-version", "x-shopify-webhook-id"),
     *("x-shopify-event-id", "x-shopify-triggered-at", "shopify-topic", "shopify-shop-domain", "shopify-api-version"),
@@ -73,6 +78,8 @@ class Shopify(Connector[ShopifyConfig], Installable):
         self.admin = Admin(self.link, self.tokens)
         self.bulk = Bulk(self.link, self.admin)
         self.reader = Reader(self)
+        self.heard = ""
+        """The version of the latest webhook, where it is another one than is asked for."""
 
     def verify(self, request: Request) -> None:
         """Webhooks by their signature, the pixel by its key; what a visitor has not agreed to is Unwanted."""
@@ -84,7 +91,10 @@ class Shopify(Connector[ShopifyConfig], Installable):
 
     def events(self, request: Request) -> Iterable[Event]:
         """Objects as neutral data, or thin events that say which object is to be read."""
-        return pixel.events(request) if request.channel == pixel.CHANNEL else deliveries.events(request)
+        if request.channel == pixel.CHANNEL:
+            return pixel.events(request)
+        self._look_at_version(signature.header(request, "api-version"))
+        return deliveries.events(request)
 
     def translate(self, event: Event) -> Iterable[Record | Effect]:
         """By the mapping table."""
@@ -123,3 +133,11 @@ class Shopify(Connector[ShopifyConfig], Installable):
     async def check(self) -> list[Problem]:
         """What the settings tell; of a custom app's shop also whether it answers."""
         return await checking.problems(self)
+
+    def _look_at_version(self, told: str) -> None:
+        """Subscriptions have a version of their own: https://shopify.dev/docs/apps/build/webhooks/subscribe/versioning"""
+        if told in ("", self.config.api_version):
+            self.heard = ""
+        elif told != self.heard and VERSION.fullmatch(told):  # headers are not signed: no other text is repeated
+            self.heard = told
+            log.warning("webhooks come in API version %s, asked was %s; set both alike", told, self.config.api_version)

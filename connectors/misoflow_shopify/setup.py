@@ -43,6 +43,9 @@ async def installed(connector: Shopify, grant: Mapping[str, str]) -> Installed:
     if admin.answered:
         text = f"Shopify no longer has API version {connector.config.api_version} and answers by {admin.answered}"
         problems.append(Problem("warn", text, "set api_version to a newer one, or update misoflow"))
+    if connector.heard:
+        text = f"webhooks come in API version {connector.heard}, asked was {connector.config.api_version}"
+        problems.append(Problem("warn", text, "set api_version in plugins.toml and in shopify.app.toml alike"))
     closed = [*scopes.without(granted), *(() if connector.config.users else ("customers",))]
     return Installed(tuple(problems), tuple(dict.fromkeys(closed)), tuple(dict.fromkeys(gaps)))
 

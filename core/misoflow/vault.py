@@ -1,8 +1,8 @@
 """Encryption of payload columns, and keyed hashes of people's ids.
 
 AES-256-GCM with a random 96-bit nonce. Two keys may be live: everything is sealed with the first and opened
-with either, so that a key can be changed while the engine runs. Layout of a sealed value: one byte for the
-version, 12 bytes nonce, ciphertext with its 16-byte tag.
+with either, so that a key can be changed. Hashes stay those of the older one: they name rows of the store.
+Layout of a sealed value: one byte for the version, 12 bytes nonce, ciphertext with its 16-byte tag.
 """
 
 from __future__ import annotations
@@ -83,8 +83,11 @@ class Vault:
         raise VaultError("a sealed value does not open: it is damaged, or engine.key is another one")
 
     def keyed_hash(self, data: bytes) -> bytes:
-        """16 bytes that stand for ``data`` and tell nothing without the key."""
-        return self._key.hash(data)
+        """16 bytes that stand for ``data`` and tell nothing without the key; the same after a change of key.
+
+        Were they others, a product that is known would be taken for two, and the first of them removed at Miso.
+        """
+        return self._keys[-1].hash(data)
 
     def keyed_hashes(self, data: bytes) -> list[bytes]:
         """The hash under each live key, today's first: what to look for after a change of key."""

@@ -145,6 +145,18 @@ async def test_d6_another_key_is_refused(tmp_path: Path) -> None:
         Store(tmp_path, Vault(b"x" * 32, None))
 
 
+async def test_d6_a_change_of_key_is_not_refused_and_the_key_before_stays_needed(tmp_path: Path) -> None:
+    new, old = b"x" * 32, b"k" * 32
+    before = Store(tmp_path, Vault(old, None))
+    await before.run(control.put, "web", "token", b"kept", None)
+    await before.close()
+    both = Store(tmp_path, Vault(new, old))
+    assert await both.run(control.get, "web", "token") == b"kept"
+    await both.close()
+    with pytest.raises(ConfigError, match="old_key may name it"):  # it would open, and could not read what it holds
+        Store(tmp_path, Vault(new, None))
+
+
 async def test_d7_a_foreign_lock_is_waited_for_and_survived(tmp_path: Path) -> None:
     store = Store(tmp_path, KEY)
     store._db.set_busy_timeout(50)

@@ -54,6 +54,7 @@ def test_rotation_reads_the_old_and_writes_the_new() -> None:
     assert during.knows(before.check_value())
     assert not after.knows(before.check_value())
     assert during.check_value() == after.check_value() != before.check_value()
+    assert during.keyed_hash(b"user") == before.keyed_hash(b"user")
     assert during.keyed_hashes(b"user") == [after.keyed_hash(b"user"), before.keyed_hash(b"user")]
 
 

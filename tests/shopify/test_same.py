@@ -6,11 +6,13 @@ Webhooks are those of the stand-in, which has orders of the awkward kinds: guest
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from misoflow import Event, Request
+from misoflow import Event, Request, Slice
 from misoflow.budget import Unmetered
 from misoflow.http import Http
 from misoflow_sandbox.shopify import App, Options, ShopifyWorld, ShopSpec, order_payloads, payloads, served_shopify
@@ -99,3 +101,53 @@ async def listed(connector: Shopify) -> AsyncIterator[list[Event]]:
     ever = "updated_at:>='2000-01-01T00:00:00Z'"
     async for page in connector.reader.listed(queries.CHANGED_CUSTOMERS, "customers", ever):
         yield [nodes.customer(node, shop=connector.config.shop) for node in page]
+
+
+async def test_b7_each_topic_is_the_same_by_every_way(both: tuple[ShopifySandbox, Shopify]) -> None:
+    shopify, connector = both
+    bulk = await by_bulk(connector)
+    shop = shopify.shop()
+    hooks: dict[str, Event] = {}
+    for number in [order.id for order in shop.orders]:
+        for event in told(connector, "orders/updated", order_payloads.order(shop, shop.orders.keep(number))):
+            hooks[event.id] = event
+    for collection in shop.collections.values():
+        found = told(connector, "collections/update", payloads.collection(shop, collection))
+        hooks |= {object_of(event): event for event in found if event.topic == "collection"}
+    compared = Counter[str]()
+    for event in bulk:
+        ways = [*await fetched(connector, event), *filter(None, [hooks.get(event.id) or hooks.get(object_of(event))])]
+        for other in ways:
+            if other.topic == event.topic:
+                compared[event.topic] += 1
+                assert made(connector, at_once(other)) == made(connector, at_once(event)), event.id
+    assert compared["product"] >= 20
+    assert compared["collection"] >= 6
+    assert compared["order"] >= ORDERS
+    assert compared["order_state"] >= ORDERS
+
+
+async def by_bulk(connector: Shopify) -> list[Event]:
+    """All of history, each event once."""
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    found: list[Event] = []
+    for stream in ("catalog", "orders", "customers"):
+        async for page in connector.backfill(Slice(stream, now - timedelta(days=59), now)):  # type: ignore[union-attr]
+            found += page.events
+    return found
+
+
+async def fetched(connector: Shopify, event: Event) -> list[Event]:
+    """The events of the same object, read by itself."""
+    kinds = {"product": "product", "collection": "collection", "order": "order", "order_state": "order"}
+    kind = kinds.get(event.topic)
+    return [] if kind is None else await connector.fetch(kind, event.data["id"])
+
+
+def object_of(event: Event) -> str:
+    return event.id.partition("@")[0]
+
+
+def at_once(event: Event) -> Event:
+    """As if all had been read at the same time: that is the version, and all that may differ."""
+    return Event(event.id, event.topic, {**event.data, "read_at": 0} if "read_at" in event.data else event.data)

@@ -41,7 +41,7 @@ class Store:
 
     def __init__(self, data: Path, vault: Vault) -> None:
         self.path = data / FILE
-        self._db = open_for_writing(self.path, vault.check_value())
+        self._db = open_for_writing(self.path, vault)
         self._tx = Tx(self._db, vault)
         self._mark = Mark(self.path)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")

@@ -13,6 +13,7 @@ import apsw
 
 from misoflow.errors import ConfigError
 from misoflow.store.mark import mark_path, read_mark
+from misoflow.vault import Vault
 
 log = logging.getLogger("misoflow.work")
 
@@ -214,11 +215,11 @@ ALTER TABLE aliases ADD COLUMN instance INTEGER;
 installs. A purge's ``name`` is kept until it is finished; ``hash`` (keyed), times and numbers stay as its record."""
 
 
-def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
+def open_for_writing(path: Path, vault: Vault) -> apsw.Connection:
     """The owner's connection; makes the file if it is absent.
 
-    ``check`` is the vault's check value: ConfigError when the file was written with another key, when it is
-    not ours, or when a newer version wrote it.
+    ConfigError when the file was written with a key that ``vault`` does not have, when it is not ours, or when a
+    newer version wrote it.
     """
     fresh = not path.exists()
     mark = read_mark(path)
@@ -240,16 +241,19 @@ def open_for_writing(path: Path, check: bytes) -> apsw.Connection:
             if not db.execute("SELECT 1 FROM sqlite_schema WHERE name='meta'").fetchall():
                 db.execute(TABLES + TABLES_2 + TABLES_PEOPLE)
                 db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}")
-                db.execute("INSERT INTO meta VALUES('key_check', ?)", (check,))
+                db.execute("INSERT INTO meta VALUES('key_check', ?)", (vault.check_value(),))
                 db.execute("INSERT INTO meta VALUES('offset', 0), ('commits', 0)")
             _migrate(db)
     except apsw.Error as error:
         db.close()
         raise ConfigError(str(path), f"cannot be used: {error}; run: misoflow repair") from None
+    # stays that of the first key: what it sealed lasts (tokens of installs, state of users), so it is needed on
     known = db.execute("SELECT value FROM meta WHERE name='key_check'").get
-    if known != check:
+    if not vault.knows(known):
         db.close()
-        raise ConfigError("engine.key", f"{path} was written with another key; restore that key")
+        raise ConfigError(
+            "engine.key", f"{path} was written with another key; restore that key (engine.old_key may name it)"
+        )
     _note_loss(db, path, mark)
     return db
 
