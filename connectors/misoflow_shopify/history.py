@@ -101,7 +101,9 @@ class History:
         if part.cursor == END or await self._hidden(part.end):
             yield Page([], END)
             return
-        query = queries.orders_between(nodes.utc(part.start), nodes.utc(part.end))
+        granted: list[str] | None = await self._link.remembered(SCOPES, list[str])
+        customers = granted is None or covers(granted, CUSTOMERS)
+        query = queries.orders_between(nodes.utc(part.start), nodes.utc(part.end), customers=customers)
         async for page in self._window(part, query, self._order):
             yield page
 

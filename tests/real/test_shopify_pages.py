@@ -59,6 +59,7 @@ def test_a_scope_that_was_withheld(stingy: ShopifySandbox, browser: Browser, sho
     browser.wait("#standing[data-state=degraded]")
     assert browser.text("h1") == "Needs attention"
     assert "read_customers" in browser.text("main")
+    browser.wait("li:has-text('Orders'):has-text('complete')")  # all but customers is read
     for width in (375, 1280):
         for scheme in ("light", "dark"):
             browser.open(width, scheme)
