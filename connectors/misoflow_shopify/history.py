@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from misoflow_shopify import nodes, queries
 from misoflow_shopify.bulk import Failed, Operation
-from misoflow_shopify.facts import SCOPES
+from misoflow_shopify.facts import SCOPES, read_scopes
 from misoflow_shopify.jsonl import Broken, Group
 from misoflow_shopify.scopes import ALL_ORDERS, CUSTOMERS, DAYS_OF_ORDERS, ORDERS, covers
 
@@ -101,7 +101,8 @@ class History:
         if part.cursor == END or await self._hidden(part.end):
             yield Page([], END)
             return
-        query = queries.orders_between(nodes.utc(part.start), nodes.utc(part.end))
+        customers = covers(await self._granted(), CUSTOMERS)
+        query = queries.orders_between(nodes.utc(part.start), nodes.utc(part.end), customers=customers)
         async for page in self._window(part, query, self._order):
             yield page
 
@@ -161,7 +162,8 @@ class History:
         return end <= limit and not covers(await self._granted(), [ALL_ORDERS])
 
     async def _granted(self) -> list[str]:
-        return await self._link.remembered(SCOPES, list[str]) or []
+        found: list[str] | None = await self._link.remembered(SCOPES, list[str])
+        return await read_scopes(self._link, self._connector.admin) if found is None else found
 
     async def changes(self, part: Slice) -> AsyncIterator[Page]:
         """Whatever changed since the last time, for webhooks that did not come."""

@@ -137,7 +137,7 @@ PIXEL: dict[str, Row] = {
         _seen(clicks.completed),
         "checkout_completed",
         "nothing",
-        "whose order it is; the order is read if no webhook comes",
+        "whose order it is; the order is read if no webhook comes; custom, with `steps`",
     ),
     "pixel_miso_impression": Row(_seen(clicks.impression), "miso:impression", "impression", "published by the theme"),
     "pixel_miso_click": Row(_seen(clicks.click), "miso:click", "click", "published by the theme"),

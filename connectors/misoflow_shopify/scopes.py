@@ -52,9 +52,7 @@ def problems(config: ShopifyConfig, granted: Iterable[str], where: str) -> list[
             text = f"the shop did not grant {', '.join(lacking)}: {what} cannot be read"
             found.append(Problem("fail", text, f"approve what the app asks for: open {where}"))
     if not covers(have, [ALL_ORDERS]):
-        text = (
-            f"history_limited: Shopify shows the orders of the last {DAYS_OF_ORDERS} days only, older ones are left out"
-        )
+        text = f"Shopify shows the orders of the last {DAYS_OF_ORDERS} days only (history_limited)"
         fix = f"if you need them, request {ALL_ORDERS} in the Dev Dashboard, then open {where}"
         found.append(Problem("warn", text, fix))
     return found

@@ -6,6 +6,7 @@ https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 from misoflow import Halt, Reject, Retry
@@ -46,6 +47,10 @@ class Minted(Struct):
     """Ours: the mark of the client secret that it was made with."""
 
 
+LONGEST_WAIT = 3600.0
+"""More than that is a mistake, or nothing that a delivery can wait for."""
+
+
 class _Refusal(Struct):
     error: str = ""
 
@@ -83,12 +88,18 @@ async def _post(link: Link, shop: str, body: dict[str, str]) -> Minted:
     if answer.status == 200:
         return _minted(answer.body)
     if answer.status in RETRIED or answer.status >= 500:
-        raise Retry(f"Shopify's token endpoint answered {answer.status}")
+        raise Retry(f"Shopify's token endpoint answered {answer.status}", _asked(answer.headers))
     if answer.status in CLOSED:
         raise Halt("Shopify has frozen or locked the shop", "the shop's owner settles that with Shopify")
     if answer.status in (400, 401, 403):
         raise Refused(_code(answer.body, answer.status))
     raise Reject(f"Shopify's token endpoint answered {answer.status}")
+
+
+def _asked(headers: Mapping[str, str]) -> float | None:
+    """Seconds that Shopify asks to wait."""
+    text = headers.get("retry-after", "")
+    return min(float(text), LONGEST_WAIT) if text.isascii() and text.isdigit() else None
 
 
 def _minted(body: bytes) -> Minted:

@@ -129,24 +129,12 @@ class Demo:
 
     def compare(self, shown: Shown) -> Iterator[tuple[str, bool]]:
         """The sandbox of Miso against the shop."""
-        truth, held, records = self._get("truth"), held_by(self.miso), self._records()
+        held = held_by(self.miso)
         counts = status(self.settings, self._vault)["instances"][self.name]
         shown.shop, shown.by_type = self.domain, held["by_type"]
         shown.counts = {name: counts[name] for name in ("accepted", "delivered", "skipped", "dead", "pending")}
         shown.products, shown.users = len(held["products"]), len(held["users"])
-        orders = Counter(_order(one) for one in records if one["type"] == "checkout")
-        wanted = {one["id"] for one in truth["orders"] if one["units"]}
-        refunds = {_order(one) for one in records if one["type"] == "refund"}
-        back = {one["id"] for one in truth["orders"] if one["refunded"] and one["units"]}
-        yield "the products are the shop's", set(held["products"]) == set(truth["variants"])
-        yield "each order is one checkout", orders == Counter(wanted)
-        yield "what came back is refunded", refunds == back
-        yield "the users are the shop's customers", set(held["users"]) == set(truth["customers"])
-        clicks = ("home_page_view", "category_page_view", "search", "product_detail_page_view", "add_to_cart")
-        yield "the visitors' clicks are there", all(held["by_type"].get(kind) for kind in clicks)
-        sum_of = sum(counts[state] for state in ("delivered", "skipped", "suppressed", "erased", "dead", "pending"))
-        yield "accepted is the sum of the states", counts["accepted"] == sum_of
-        yield "nothing is dead or pending", counts["dead"] == counts["pending"] == 0
+        return adds_up(self._get("truth"), held, self._records(), counts)
 
     def _records(self) -> list[dict[str, Any]]:
         url = f"{self.miso}/_sandbox/records?kind=interactions"
@@ -201,7 +189,7 @@ def play(*, say: Say, by_itself: bool, look: Callable[[str], None]) -> Shown:
             shown.checks = list(demo.compare(shown))
             look(f"the shop's page: {receiver}/install/{TEMPLATE}/page, what Miso holds: {miso}")
             demo.leaves()
-            shown.checks += _gone(demo)
+            shown.checks += is_gone(held_by(demo.miso))
         shown.checks.append(("nothing of the shop is on disk", not traces(folder / "var", demo.domain)))
         return shown
 
@@ -220,8 +208,30 @@ def click(link: str) -> None:
         pass
 
 
-def _gone(demo: Demo) -> Iterator[tuple[str, bool]]:
-    held = held_by(demo.miso)
+def adds_up(
+    truth: dict[str, Any], held: dict[str, Any], records: list[dict[str, Any]], counts: dict[str, int]
+) -> Iterator[tuple[str, bool]]:
+    """What should hold while the shop is connected, and whether it does.
+
+    ``truth`` is what the shop has, ``held`` and ``records`` (interactions) what Miso has, ``counts`` the instance's.
+    """
+    orders = Counter(_order(one) for one in records if one["type"] == "checkout")
+    wanted = {one["id"] for one in truth["orders"] if one["units"]}
+    refunds = {_order(one) for one in records if one["type"] == "refund"}
+    back = {one["id"] for one in truth["orders"] if one["refunded"] and one["units"]}
+    yield "the products are the shop's", set(held["products"]) == set(truth["variants"])
+    yield "each order is one checkout", orders == Counter(wanted)
+    yield "what came back is refunded", refunds == back
+    yield "the users are the shop's customers", set(held["users"]) == set(truth["customers"])
+    clicks = ("home_page_view", "category_page_view", "search", "product_detail_page_view", "add_to_cart")
+    yield "the visitors' clicks are there", all(held["by_type"].get(kind) for kind in clicks)
+    sum_of = sum(counts[state] for state in ("delivered", "skipped", "suppressed", "erased", "dead", "pending"))
+    yield "accepted is the sum of the states", counts["accepted"] == sum_of
+    yield "nothing is dead or pending", counts["dead"] == counts["pending"] == 0
+
+
+def is_gone(held: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """What should hold of Miso once the shop is erased."""
     yield "Miso holds no interaction of the shop any more", held["interactions"] == 0
     yield "and no product or user", not held["products"] and not held["users"]
 

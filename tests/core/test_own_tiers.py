@@ -9,7 +9,7 @@ import pytest
 from misoflow.tiers import TIERS, in_folder, tier_of
 
 ROOT = Path(__file__).resolve().parents[2]
-REACHED = {"files": "Gold", "http": "Gold", "mixpanel": "Gold", "segment": "Gold"}
+REACHED = {"files": "Gold", "http": "Gold", "mixpanel": "Gold", "segment": "Gold", "shopify": "Gold"}
 """Every connector that ships. Never take one down: mend what `misoflow connectors --tier` names."""
 
 NO_PLATFORM = {"singer"}

@@ -656,4 +656,71 @@ CONTRACT = [
         TEST,
     ),
 ]
-ALL = [*VERIFY, *EVENTS, *TRANSLATE, *PRIVACY, *HISTORY, *HYGIENE, *SETTINGS, *CONTRACT]
+
+
+def installed(visit: str) -> str:
+    """The toy as an app that is installed by a click, with this body of ``visit``."""
+    return f"""from misoflow import Installable, Installed, Reply
+
+
+class Acme(Connector[AcmeConfig], Installable):
+{CLASS}
+    def visit(self, visit):
+        fields = dict(visit.query)
+        {visit}
+        return Reply()
+
+    async def install(self, grant):
+        return Installed()
+
+    async def uninstall(self):
+        pass
+"""
+
+
+BASE = f"class Acme(Connector[AcmeConfig]):\n{CLASS}"
+INSTALLING = [
+    Plant(
+        "the tenant is made up",
+        "test_tenants_are_stable",
+        "for the same delivery",
+        CLASS,
+        f"{CLASS}\n    def tenant(self, request):\n        return str(id(self))\n",
+    ),
+    Plant(
+        "the tenant is missing",
+        "test_tenants_are_stable",
+        "for the same delivery",
+        CLASS,
+        f"{CLASS}\n    def tenant(self, request):\n        return None\n",
+    ),
+    Plant(
+        "a link without a field crashes",
+        "test_forged_visits_are_refused",
+        "raised KeyError",
+        BASE,
+        installed('fields["hmac"]'),
+    ),
+    Plant(
+        "a proof that is no ASCII crashes",
+        "test_forged_visits_are_refused",
+        "raised TypeError",
+        BASE,
+        installed('__import__("hmac").compare_digest(fields.get("hmac", ""), "genuine")'),
+    ),
+    Plant(
+        "anybody is installed",
+        "test_forged_visits_are_refused",
+        "gave a grant",
+        BASE,
+        installed('if "code" in fields: return Reply(tenant="acme", grant={"code": fields["code"]})'),
+    ),
+    Plant(
+        "a visit gives a sentence",
+        "test_forged_visits_are_refused",
+        "give a Reply",
+        BASE,
+        installed('return "welcome"'),
+    ),
+]
+ALL = [*VERIFY, *EVENTS, *INSTALLING, *TRANSLATE, *PRIVACY, *HISTORY, *HYGIENE, *SETTINGS, *CONTRACT]

@@ -6,10 +6,12 @@ const axe = require("axe-core");
 const { chromium } = require("playwright-core");
 
 const SECONDS = 1000;
+// a page that is pretended to be out in the world frames one on this machine, which a browser asks its user about
+const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-features=LocalNetworkAccessChecks"];
 const seen = { trouble: [] };
 
 async function open({ executable, width, height, scheme }) {
-  seen.browser ??= await chromium.launch({ executablePath: executable, args: ["--no-sandbox", "--disable-gpu"] });
+  seen.browser ??= await chromium.launch({ executablePath: executable, args: ARGUMENTS });
   await seen.context?.close();
   seen.trouble = [];
   seen.context = await seen.browser.newContext({ viewport: { width, height }, colorScheme: scheme });
@@ -26,6 +28,8 @@ const commands = {
   open,
   go: async ({ url }) => (await seen.page.goto(url)).status(),
   address: async () => seen.page.url(),
+  // what a host that is not there would answer; the page has that host's origin
+  pretend: async ({ url, body }) => void (await seen.page.route(url, (route) => route.fulfill({ contentType: "text/html", body }))),
   click: async ({ selector }) => void (await seen.page.click(selector)),
   press: async ({ key }) => void (await seen.page.keyboard.press(key)),
   wait: async ({ selector, frame }) => void (await inside(frame).locator(selector).first().waitFor({ state: "attached" })),

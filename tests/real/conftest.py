@@ -107,6 +107,14 @@ def browser(sdks: Path, chromium: str) -> Iterator[Browser]:
     started.close()
 
 
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the screenshots go, for a person to look at."""
+    folder = Path(os.environ.get("MISOFLOW_SHOTS") or tmp_path_factory.mktemp("shots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.fixture
 def browse(chromium: str, tmp_path: Path) -> Iterator[Callable[[str], None]]:
     """Opens an address in a headless Chromium of its own, which is ended with the test."""

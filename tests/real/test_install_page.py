@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,14 +82,6 @@ def shown(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shown:
     found = Shown(start(make_settings(tmp_path / "var", shop=instance("toyshop"))))
     monkeypatch.setattr("misoflow.standing.standing", lambda *_: standing(found.state))
     return found
-
-
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the screenshots go, for a person to look at."""
-    folder = Path(os.environ.get("MISOFLOW_SHOTS") or tmp_path_factory.mktemp("shots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @pytest.mark.parametrize("state", ["connecting", "pulling", "live", "degraded", "failed", "uninstalled"])

@@ -19,6 +19,12 @@ Answer = httpx.Response | dict[str, Any]
 SCOPES = "read_products,read_inventory,read_publications,read_orders,read_customers,write_pixels,read_customer_events"
 
 
+def granted(scopes: str) -> dict[str, Any]:
+    """What Shopify says of scopes with commas between them."""
+    handles = [{"handle": one} for one in scopes.split(",")]
+    return {"currentAppInstallation": {"accessScopes": handles}}
+
+
 class MemoryState:
     """The state of one instance, shared by whoever gets it; others have their turn before each access."""
 
@@ -44,7 +50,7 @@ class FakeShop:
     """``answers``: operation name -> function of the variables, giving ``data`` or a whole response."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Callable[[Mapping[str, Any]], Answer]] = {}
+        self.answers: dict[str, Callable[[Mapping[str, Any]], Answer]] = {"Scopes": lambda _: granted(SCOPES)}
         self.tokens: Callable[[Mapping[str, Any]], Answer] = self._mint
         self.files: dict[str, Callable[[httpx.Request], httpx.Response]] = {}
         self.requests: list[httpx.Request] = []

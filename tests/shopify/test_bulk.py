@@ -208,7 +208,7 @@ async def test_orders_come_with_their_states_and_refunds() -> None:
     assert data["anonymous"] == "anon"
     assert "private canary" not in json.dumps(data)
     assert pages[-1].cursor == "end"
-    assert made.state.values.keys() == {"tokens"}  # type: ignore[attr-defined]
+    assert made.state.values.keys() == {"tokens", "scopes"}  # type: ignore[attr-defined]
     assert bulks.started == 1
 
 
@@ -347,7 +347,7 @@ async def test_26_what_failed_is_begun_anew_and_counts_as_an_attempt(status: str
             await pulled(made)
         assert caught.value.after is None  # the engine counts it, and halves the window
         assert bulks.started == attempt
-        assert made.state.values.keys() == {"tokens"}  # type: ignore[attr-defined]
+        assert made.state.values.keys() == {"tokens", "scopes"}  # type: ignore[attr-defined]
     bulks.change = {}
     assert len(ids(await pulled(made))) == 2
 

@@ -237,8 +237,21 @@ async def test_32_without_all_orders_the_wall_is_said() -> None:
     async with served_shopify(ShopifyWorld(), Options(speed=0, throttle=False)) as sandbox:
         made = connector(sandbox)
         found = await made.install(await clicked(sandbox, made))
-        assert [problem.text[:15] for problem in found.problems] == ["history_limited"]
+        (problem,) = found.problems
+        assert "60 days only (history_limited)" in problem.text
         orders = await events(made, span(sandbox, "orders"))
+        expected = {one["id"] for one in truth(sandbox.shop(DOMAIN))["orders"]}
+        assert {event.data["id"] for event in orders if not event.data["test"]} == expected
+
+
+async def test_3_orders_come_without_customers_where_those_are_withheld() -> None:
+    world = ShopifyWorld(shops=(ShopSpec(withheld=("read_customers",)),))
+    async with served_shopify(world, Options(speed=0, throttle=False)) as sandbox:
+        made = connector(sandbox)
+        found = await made.install(await clicked(sandbox, made))
+        assert found.without == ("customers",)
+        orders = await events(made, span(sandbox, "orders"))
+        assert {event.data["customer"] for event in orders} == {None}
         expected = {one["id"] for one in truth(sandbox.shop(DOMAIN))["orders"]}
         assert {event.data["id"] for event in orders if not event.data["test"]} == expected
 

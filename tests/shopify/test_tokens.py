@@ -96,6 +96,17 @@ async def test_05_a_lost_answer_is_asked_for_with_the_old_refresh_token() -> Non
     assert [form["refresh_token"] for form in shop.calls("token")] == ["refresh-1", "refresh-1"]
 
 
+@pytest.mark.parametrize(("header", "after"), [("17", 17.0), ("999999999", 3600.0), ("soon", None), ("", None)])
+async def test_33_the_token_endpoint_says_when_to_come_again(header: str, after: float | None) -> None:
+    shop, clock = FakeShop(), Clock()
+    made = await connected(shop, clock=clock)
+    clock.at += 3590
+    shop.tokens = lambda _: httpx.Response(429, headers={"retry-after": header})
+    with pytest.raises(Retry) as raised:
+        await made.tokens.token()
+    assert raised.value.after == after
+
+
 async def test_06_an_invalid_grant_halts_and_is_not_asked_again() -> None:
     shop, clock = FakeShop(), Clock()
     made = await connected(shop, clock=clock)

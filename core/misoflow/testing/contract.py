@@ -8,6 +8,7 @@ from misoflow.testing import collecting  # noqa: F401 (the plugin looks for it)
 from misoflow.testing.deliveries import DeliveriesContract
 from misoflow.testing.history import HistoryContract
 from misoflow.testing.hygiene import HygieneContract
+from misoflow.testing.installing import InstallingContract
 from misoflow.testing.privacy import PrivacyContract
 from misoflow.testing.samples import holds_delivery, sample_paths
 from misoflow.testing.settings import SettingsContract
@@ -21,6 +22,7 @@ class ConnectorContract(
     PrivacyContract,
     HistoryContract,
     TranslatingContract,
+    InstallingContract,
     DeliveriesContract,
     SettingsContract,
 ):

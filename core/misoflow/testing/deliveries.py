@@ -68,7 +68,7 @@ class DeliveriesContract(Given):
     def test_accepts_a_genuine_delivery(self, delivery: str) -> None:
         """``verify`` passes for each sample, signed by ``sign``, without files or network."""
         connector = make(self)
-        request = _genuine(self, connector, named(self, delivery))
+        request = genuine(self, connector, named(self, delivery))
         _accepted(connector, request, f"the genuine delivery {delivery!r}")
         _, _, place = reached(lambda: connector.verify(request))
         if place:
@@ -81,7 +81,7 @@ class DeliveriesContract(Given):
         for connector, sample in _one_of_each_path(self):
             body = CHANGES[change](sample.body)
             if body != sample.body:
-                request = _genuine(self, connector, sample, body=body)
+                request = genuine(self, connector, sample, body=body)
                 _refused(connector, request, f"{sample.name!r} with its body changed ({change})")
 
     @only_if(signs_headers)
@@ -113,9 +113,9 @@ class DeliveriesContract(Given):
         tolerance = self.tolerance or 0
         away = -(tolerance + EDGE_SECONDS) if when == "stale" else tolerance + EDGE_SECONDS
         for connector, sample in _one_of_each_path(self):
-            within = _genuine(self, connector, sample, at=time.time() - tolerance / 2)
+            within = genuine(self, connector, sample, at=time.time() - tolerance / 2)
             _accepted(connector, within, f"{sample.name!r}, signed {tolerance / 2:.0f} s ago, within `tolerance`")
-            request = _genuine(self, connector, sample, at=time.time() + away)
+            request = genuine(self, connector, sample, at=time.time() + away)
             side = "ago" if when == "stale" else "ahead"
             _refused(connector, request, f"{sample.name!r}, signed {abs(away):.0f} s {side} (a delivery sent again)")
 
@@ -126,7 +126,7 @@ class DeliveriesContract(Given):
             pytest.skip("give `rotated`: settings in which the secret of `sign` stands second; {} if there is only one")
         connector = make(self, changes=self.rotated)
         for sample in _deliveries(self):
-            _accepted(connector, _genuine(self, connector, sample), "a delivery signed with the second of two secrets")
+            _accepted(connector, genuine(self, connector, sample), "a delivery signed with the second of two secrets")
             return
 
     @only_if(has_deliveries)
@@ -218,10 +218,10 @@ def _signature_headers(contract: Given) -> tuple[str, ...]:
     return contract.signature_headers
 
 
-def _genuine(
+def genuine(
     contract: Given, connector: Connector[Any], sample: Sample, *, body: bytes | None = None, at: float | None = None
 ) -> Request:
-    """The sample with genuine headers; with another ``body`` than was signed, if there is one."""
+    """The sample as a request with genuine headers; with another ``body`` than was signed, if there is one."""
     headers = signed(contract, sample.body, time.time() if at is None else at)
     return sample.request(connector, headers, body)
 

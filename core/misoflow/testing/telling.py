@@ -90,7 +90,7 @@ def _about(connector: type[Connector[Any]]) -> Facts:
         topics=list(connector.topics),
         streams=list(connector.streams),
         settings=list(config_type(connector).model_fields),
-        overrides=[name for name in METHODS if getattr(connector, name) is not getattr(Connector, name)],
+        overrides=[name for name in METHODS if getattr(connector, name, None) is not getattr(Connector, name, None)],
     )
 
 
