@@ -92,13 +92,14 @@ class Installer:
         found = await instance.connector.install(one.grant)
         point("install.done")
         facts = {"problems": [_problem(one) for one in found.problems], "without": list(found.without)}
-        if not await engine.store.run(installs.done, one.name, one.asked, facts, now_ms(), now_ms() + LOOK_MS):
-            return
-        if one.state == "connecting":
+        if one.state == "connecting":  # before the click is done with: nobody would do it after the next start
             await engine.actions.resume(one.name)
+        again = now_ms() + LOOK_MS
+        if not await engine.store.run(installs.done, one.name, one.asked, facts, now_ms(), again):
+            return
         if one.state == "connecting" or not one.started:
             await self._pull(instance, one.name, found, None)
-            await engine.store.run(installs.started, one.name)
+            await engine.store.run(installs.started, one.name, again)
         elif found.gaps:
             await self._pull(instance, one.name, found, found.gaps)
 

@@ -168,7 +168,10 @@ def _ms(text: str) -> int:
 
 
 def _clicks(storm: Storm, records: list[dict[str, Any]]) -> Found:
-    """Each event of the pixel that was taken is one interaction, if its product was on sale all the time."""
+    """Each event of the pixel that was taken is one interaction, if its product was always on sale.
+
+    One whose variant is gone by the time that the product is read names nothing that is known.
+    """
     found: Counter[str] = Counter(
         str(one["context"]["custom_context"].get("event_id"))
         for one in records
@@ -176,15 +179,16 @@ def _clicks(storm: Storm, records: list[dict[str, Any]]) -> Found:
     )
     yield from (f"click {key} came {count} times" for key, count in found.items() if count > 1)
     ever = {str(one) for one in storm.hidden}
-    on_sale = {str(one.id) for one in storm.shop.products if one.status == "ACTIVE" and one.published}
+    on_sale = variants_on_sale(storm.shop)
     for shopper in storm.shoppers:
         if shopper.customer in storm.forgotten:
             continue
         for event, (name, status) in zip(shopper.sent, shopper.heard, strict=True):
-            product = (event["data"] or {}).get("product")
+            data = event["data"] or {}
             told = name in ("product_viewed", "product_added_to_cart") and status == 204
-            if told and product in on_sale and product not in ever and event["id"] not in found:
-                yield f"{name} of product {product} by {shopper.customer} is not at Miso ({event['id']})"
+            known = data.get("variant") in on_sale and data["product"] not in ever
+            if told and known and event["id"] not in found:
+                yield f"{name} of {data} by {shopper.customer} is not at Miso ({event['id']})"
 
 
 class Fresh:
