@@ -342,8 +342,9 @@ class Storm:
         self.pull("catalog")
 
     def stands_still(self) -> bool:
+        """Whether only the merchant helps: tokens were revoked, or a code was used up and its answer never came."""
         found = standing(self.settings, self.vault, self.name)
-        return found is not None and found.again
+        return found is not None and (found.again or found.state == "failed")
 
     def pull(self, stream: str) -> None:
         """What the scheduler does every hour and every night."""
