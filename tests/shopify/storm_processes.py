@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 FORM = struct.Struct("ddd")
-LEAST_PAUSE = 0.03
+LEAST_PAUSE = 0.05
 """Real seconds: loops that look every fifth of a second must not eat the machine when time runs fast."""
 START_SECONDS = 60
 CONTEXT = multiprocessing.get_context("forkserver")
