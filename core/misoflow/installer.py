@@ -92,15 +92,16 @@ class Installer:
         found = await instance.connector.install(one.grant)
         point("install.done")
         facts = {"problems": [_problem(one) for one in found.problems], "without": list(found.without)}
-        if not await engine.store.run(installs.done, one.name, one.asked, facts, now_ms(), now_ms() + LOOK_MS):
-            return
-        if one.state == "connecting":
+        if one.state == "connecting":  # before the click is done with: nobody would do it after the next start
             await engine.actions.resume(one.name)
+        again = now_ms() + LOOK_MS
+        if not await engine.store.run(installs.done, one.name, one.asked, facts, now_ms(), again):
+            return
         if one.state == "connecting" or not one.started:
             wanted = [stream for stream in engine.backfills.streams(instance) if stream not in found.without]
             if wanted:
                 await engine.backfills.start(one.name, wanted)
-            await engine.store.run(installs.started, one.name)
+            await engine.store.run(installs.started, one.name, again)
         for stream in found.gaps:
             if stream not in found.without:
                 await engine.backfills.anew(one.name, stream)

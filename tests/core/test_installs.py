@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from misoflow import Halt, Installed, Problem, Reject, Request, Retry
 from misoflow.cli.app import app
+from misoflow.control import call
 from misoflow.installer import Installer
 from misoflow.standing import Standing, standing
 from misoflow.status import dead_letters, status
@@ -206,6 +207,34 @@ async def test_a_restart_carries_on_with_an_install_that_was_broken_off(tmp_path
         await s.start()
         await s.until(lambda: state(s) == "live")
         assert ToyApp.grants == [{"code": "c0de"}] * 2
+
+
+async def _never(*_: Any) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_history_that_was_not_asked_for_before_the_end_is_after_the_next_start(tmp_path: Path) -> None:
+    async with shops(tmp_path) as s:
+        s.engine.installer._pull = _never  # type: ignore[assignment]
+        await click(s)
+        await s.until(lambda: state(s) == "pulling")
+        await s.stop()
+        await s.start()
+        await s.until(lambda: state(s) == "live", 10)
+        assert ToyApp.pulled
+
+
+async def test_a_click_whose_end_does_not_come_goes_on_after_the_next_start(tmp_path: Path) -> None:
+    async with shops(tmp_path) as s:
+        await click(s)
+        await s.until(lambda: state(s) == "live")
+        await call(s.settings, "pause", instance=SHOP, reason="the credentials died")
+        s.engine.actions.resume = _never  # type: ignore[assignment]
+        await click(s, code="another")
+        await s.until(lambda: len(ToyApp.grants) == 2)
+        await s.stop()
+        await s.start()
+        await s.until(lambda: state(s) == "live", 10)
 
 
 async def test_the_grant_is_nowhere_in_clear_and_is_forgotten(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ class ResetProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         """Close at once; what is not sent yet is dropped, and the other side reads a reset."""
+        if self.transport.is_closing():  # the other side was faster
+            return
         handle = self.transport.get_extra_info("socket")
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()

@@ -128,20 +128,27 @@ def find(tx: Tx, name: str) -> Install | None:
 
 
 def done(tx: Tx, name: str, asked: int, found: dict[str, Any], now: int, again: int) -> bool:
-    """``install`` came through; look again at ``again``. False when the app went or was clicked meanwhile."""
+    """``install`` came through; look again at ``again``. False when the app went or was clicked meanwhile.
+
+    Until its history was asked for, it stays due: whoever ends in between asks for it after the next start.
+    """
     row = tx.instances.find(tx.db, name)
     tx.db.execute(
         "UPDATE installs SET state='installed', grant=NULL, installed=coalesce(CASE WHEN state='installed' THEN"
-        " installed END, ?), due=?, tries=0, reason=NULL, fix=NULL, problems=?, without=?"
+        " installed END, ?), due=CASE WHEN state='installed' AND started THEN ? ELSE due END,"
+        " started=(state='installed' AND started), tries=0, reason=NULL, fix=NULL, problems=?, without=?"
         " WHERE instance=? AND asked=? AND state IN ('connecting', 'installed')",
         (now, again, _text(found["problems"]), _text(found["without"]), row, asked),
     )
     return bool(tx.db.changes())
 
 
-def started(tx: Tx, name: str) -> None:
-    """Its history was asked for."""
-    tx.db.execute("UPDATE installs SET started=1 WHERE instance=?", (tx.instances.find(tx.db, name),))
+def started(tx: Tx, name: str, again: int) -> None:
+    """Its history was asked for; look again at ``again``."""
+    tx.db.execute(
+        "UPDATE installs SET started=1, due=? WHERE instance=? AND state='installed'",
+        (again, tx.instances.find(tx.db, name)),
+    )
 
 
 def later(tx: Tx, name: str, asked: int, reason: str, again: int) -> None:
