@@ -17,7 +17,7 @@ from tests.real.browser import Browser
 pytestmark = pytest.mark.real
 LINK, PAGE, ENTER = "install link: ", "the shop's page: ", "press Enter"
 SIZES = [(width, scheme) for width in (375, 1280) for scheme in ("light", "dark")]
-PULLING_SECONDS = 10.0
+PULLING_SECONDS = 6.0
 """So long Shopify prepares the history, for the page to be looked at meanwhile."""
 
 
@@ -47,7 +47,7 @@ class Demo:
 
     def enter(self) -> tuple[int, str]:
         """Press Enter; the exit code, and what was printed at the end."""
-        self.process.communicate("\n", timeout=60)
+        self.process.communicate("\n", timeout=150)
         return self.process.returncode, self._shown.read_text()
 
 
