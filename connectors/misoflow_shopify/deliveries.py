@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from misoflow import Event, Reject, Request
 
 from misoflow_shopify import rest
-from misoflow_shopify.fields import Json, id_of, mapping, moment_of, ms_of, order_state_id, time_of
+from misoflow_shopify.fields import Json, customer_id, id_of, mapping, moment_of, ms_of, order_state_id, time_of
 from misoflow_shopify.signature import header, shop_of, topic_of
 
 MOST_ID = 200
@@ -109,8 +109,7 @@ def _customer(delivery: Delivery) -> list[Event]:
     data = rest.customer(delivery.shop, delivery.body)
     if data["updated_at"] is None:
         data["updated_at"] = delivery.at
-    part = "" if data["orders_count"] is not None else "/part"
-    return [Event(f"customer/{data['id']}@{data['updated_at'] or delivery.id}{part}", "customer", data)]
+    return [Event(customer_id(data, delivery.id), "customer", data)]
 
 
 def _collection(delivery: Delivery) -> list[Event]:

@@ -12,7 +12,7 @@ from typing import Any
 from misoflow import Event
 
 from misoflow_shopify.config import ShopifyConfig
-from misoflow_shopify.fields import order_state_id
+from misoflow_shopify.fields import customer_id, order_state_id
 
 Json = dict[str, Any]
 ANONYMOUS = "_miso_anon"
@@ -190,7 +190,7 @@ def customer(node: Json, *, shop: str) -> Event:
         "orders_count": int(orders) if orders is not None else None,  # an UnsignedInt64 comes as text
         "amount_spent": _at(node, "amountSpent", "amount"),
     }
-    return Event(f"customer/{number}@{node.get('updatedAt')}", "customer", data)
+    return Event(customer_id(data), "customer", data)
 
 
 def _attribute(pairs: Iterable[Json], key: str) -> str | None:

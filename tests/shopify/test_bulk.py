@@ -625,7 +625,7 @@ async def test_customers_carry_nothing_personal() -> None:
     }
     _, made = await shop_with([node])
     (event,) = [event for page in await pulled(made, Slice("customers", NOW, NOW)) for event in page.events]
-    assert event.id == "customer/5@2026-12-01T00:00:00Z"
+    assert event.id.startswith("customer/5@2026-12-01T00:00:00Z/")
     assert event.data == {
         "shop": SHOP,
         "id": "5",
