@@ -26,6 +26,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long  # `make test-real` plays it with a browser
 def test_a_shops_life_adds_up(played: dict[str, Any]) -> None:
     assert [check["what"] for check in played["checks"] if not check["holds"]] == []
     assert len(played["checks"]) == 10
@@ -34,6 +35,7 @@ def test_a_shops_life_adds_up(played: dict[str, Any]) -> None:
     assert (counts["dead"], counts["pending"]) == (0, 0)
 
 
+@pytest.mark.long
 def test_catalogue_orders_customers_and_clicks_were_at_miso(played: dict[str, Any]) -> None:
     assert played["products"] > 50
     assert played["users"] == 30

@@ -6,7 +6,7 @@ from typing import Any
 
 import misoflow
 import misoflow.encode
-import misoflow.pipeline
+import misoflow.outputs
 import msgspec
 import pytest
 from misoflow.records import INTERACTIONS, AddToCart, User
@@ -16,7 +16,7 @@ AT = "2026-01-02T03:04:05.678Z"
 
 def test_every_module_encodes_under_the_eye(records_are_miso_s: Any) -> None:
     assert misoflow.encode.encode is records_are_miso_s
-    assert misoflow.pipeline.encode is records_are_miso_s
+    assert misoflow.outputs.encode is records_are_miso_s
 
 
 def test_an_encoded_record_is_seen(records_are_miso_s: Any) -> None:
