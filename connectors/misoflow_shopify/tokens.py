@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -66,7 +67,7 @@ class _Claim(Struct):
     until: float
 
 
-class StoredTokens:
+class StoredTokens(ABC):
     """Tokens in the state, and their renewal by one process and task at a time."""
 
     def __init__(self, link: Link) -> None:
@@ -110,13 +111,13 @@ class StoredTokens:
             raise self.ended(found)
         return found
 
+    @abstractmethod
     def renewal(self, found: Tokens | None) -> dict[str, str] | None:
         """The form that renews; None if only a click can."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shop(self, found: Tokens | None) -> str:
         """Whose token it is."""
-        raise NotImplementedError
 
     def ended(self, found: Tokens) -> Halt:
         """Only a click of the merchant helps."""

@@ -19,7 +19,7 @@ from misoflow_sandbox.api import Api
 from misoflow_sandbox.envelope import Call
 from misoflow_sandbox.faults import Faults
 from misoflow_sandbox.page import page
-from misoflow_sandbox.protocol import Receive, Scope, Send, reset
+from misoflow_sandbox.protocol import Receive, Scope, Send, body_of, reset
 from misoflow_sandbox.schema import Schema
 from misoflow_sandbox.serving import run, sandbox_process, served
 from misoflow_sandbox.state import Exchange, Holdings, Options
@@ -64,7 +64,7 @@ class MisoSandbox:
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         path = raw.partition(b"?")[0].decode("latin-1")
         if path == "/" or path.startswith("/_sandbox/"):
-            await _send(send, self._control(scope, path, await _body(receive)))
+            await _send(send, self._control(scope, path, await body_of(receive)))
         else:
             await self._miso(scope, receive, send, path)
 
@@ -77,7 +77,7 @@ class MisoSandbox:
         if script and script.reset == "before":
             await reset(scope, receive)
             return
-        body = await _body(receive)
+        body = await body_of(receive)
         seen.sha256 = hashlib.sha256(body).hexdigest()
         if self.options.store_wire:
             self.held.bodies[seen.n] = body
@@ -129,17 +129,6 @@ class MisoSandbox:
                 self.reset()
                 return answer(200, {"message": "reset"})
         return answer(404, {"message": f"the sandbox has no {method} {path}"})
-
-
-async def _body(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b"".join(parts)
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
 
 
 async def _send(send: Send, given: Answer, drip: float | None = None) -> None:

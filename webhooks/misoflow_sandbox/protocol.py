@@ -33,6 +33,18 @@ class ResetProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
+async def body_of(receive: Receive) -> bytes:
+    """A request's whole body, or what came of it before the other side went away."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(parts)
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
 async def reset(scope: Scope, receive: Receive) -> None:
     """Break the connection of this request off, and wait until it is gone.
 

@@ -24,7 +24,7 @@ from misoflow_sandbox.mixpanel.query import Queries
 from misoflow_sandbox.mixpanel.sending import Body, Gone, send_answer, send_body
 from misoflow_sandbox.mixpanel.state import Call, Clock, Family, Limits, Options, Refusal, refused
 from misoflow_sandbox.mixpanel.world import MixpanelWorld
-from misoflow_sandbox.protocol import Receive, Scope, Send
+from misoflow_sandbox.protocol import Receive, Scope, Send, body_of
 
 HIDDEN = {"api_secret", "secret", "token", "api_key", "sig", "access_token"}
 """Parameters that are credentials."""
@@ -74,7 +74,7 @@ class MixpanelSandbox:
             return
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         path = raw.partition(b"?")[0].decode("latin-1")
-        body = await _body(receive)
+        body = await body_of(receive)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         if path.startswith("/_sandbox/"):
             await send_answer(send, self._control(scope["method"], path, query, body), self.clock.http_date())
@@ -166,14 +166,3 @@ def _family(segments: list[str]) -> Family | None:
         case ["api", "app", *_] | ["lookup-tables", *_]:
             return "app"
     return None
-
-
-async def _body(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b"".join(parts)
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from misoflow_sandbox.answers import Answer, answer
-from misoflow_sandbox.protocol import Receive, Scope, Send, reset
+from misoflow_sandbox.protocol import Receive, Scope, Send, body_of, reset
 from misoflow_sandbox.shopify import pages
 from misoflow_sandbox.shopify.admin import SCHEMA, Admin, name_of
 from misoflow_sandbox.shopify.bulk import BulkRule, Operations
@@ -98,7 +98,7 @@ class ShopifySandbox:
             return
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         path = unquote(raw.partition(b"?")[0].decode("latin-1"))
-        body = await _body(receive)
+        body = await body_of(receive)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if path.startswith("/_sandbox/"):
@@ -220,14 +220,3 @@ def _scripted(action: Action) -> Answer:
 async def _send(send: Send, given: Answer) -> None:
     await send({"type": "http.response.start", "status": given.status, "headers": given.fields()})
     await send({"type": "http.response.body", "body": given.body})
-
-
-async def _body(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b"".join(parts)
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)
